@@ -1,0 +1,2 @@
+//! arxosrt.
+fn main() {}

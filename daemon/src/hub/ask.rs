@@ -1,0 +1,220 @@
+//! What the rest of the daemon asks the hub, and how: one question, one answer, in batches over a bounded queue.
+//!
+//! REST and the control socket run on the ordinary runtime; the hub runs on its core. They meet only here.
+
+use arxosrt_core::control::{LockRow, OperatorEvent, RoomRow, Status, UserRow, Why};
+use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
+use arxosrt_core::lock::{LockId, LockType, Token};
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+/// A refusal on its way to a client: a stable code and a sentence that names the value and the limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// A code of `arxosrt_core::wire::code`.
+    pub code: &'static str,
+    /// For people: lowercase, no full stop.
+    pub message: String,
+}
+
+/// The answer's way back.
+pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// Who changes something: shown to those concerned and kept in the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// `uid 1000 (alice)`.
+    pub name: String,
+    /// The peer's uid.
+    pub uid: u32,
+    /// The peer's process, 0 when it cannot be seen.
+    pub pid: i32,
+    /// `view`, `operate` or `admin`.
+    pub role: &'static str,
+}
+
+/// A person in a room, as REST shows it.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    /// The person.
+    pub user_id: UserId,
+    /// Shown name.
+    pub username: String,
+    /// The floor that the person is on.
+    pub floor_id: Option<RoomId>,
+    /// Its building, if the directory knows it.
+    pub building_id: Option<BuildingId>,
+    /// What the person does: any JSON value.
+    pub current_action: Option<Box<RawValue>>,
+    /// Plan coordinates: any JSON value.
+    pub cursor_position: Option<Box<RawValue>>,
+    /// Last message, RFC 3339.
+    pub last_seen: String,
+    /// A message within the last 5 minutes.
+    pub is_active: bool,
+    /// What the client attached: a JSON object.
+    pub metadata: Box<RawValue>,
+}
+
+/// A field of a presence update: absent leaves it, `null` clears it.
+#[derive(Clone, Debug, Default)]
+pub enum Patch<T> {
+    /// As it was.
+    #[default]
+    Keep,
+    /// None from now on.
+    Clear,
+    /// This from now on.
+    Set(T),
+}
+
+/// A presence update over REST.
+#[derive(Clone, Debug, Default)]
+pub struct PresencePatch {
+    /// The floor.
+    pub floor_id: Patch<RoomId>,
+    /// The action.
+    pub current_action: Patch<Box<RawValue>>,
+    /// The cursor.
+    pub cursor_position: Patch<Box<RawValue>>,
+    /// Merged key by key into what is there; a key's `null` removes it.
+    pub metadata: Patch<Box<RawValue>>,
+}
+
+/// `POST /locks/verify`: may the bearer of this token write this resource?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The token is of a lock that is held now and covers the resource for this purpose.
+    pub valid: bool,
+    /// Why not: `unknown_token`, `not_covered`, `scope`.
+    pub reason: Option<&'static str>,
+    /// The lock of the token, if it is held.
+    pub lock_id: Option<LockId>,
+    /// The person who holds it.
+    pub user_id: Option<UserId>,
+    /// How long the lease runs, in milliseconds.
+    pub remaining_ms: u64,
+    /// The token of whatever exclusive lock covers the resource now.
+    pub fence: Option<Token>,
+}
+
+/// The outcome of `POST /acquire-lock`.
+#[derive(Clone, Debug)]
+pub enum Acquired {
+    /// Held by the asker now.
+    Granted(Box<LockRow>),
+    /// Held by somebody else.
+    Held(Vec<LockRow>),
+}
+
+/// The figures of `GET /connection-status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Open client connections.
+    pub connections: u64,
+    /// People with a session.
+    pub users: u64,
+    /// Rooms with members.
+    pub rooms: u64,
+    /// Locks held.
+    pub locks: u64,
+}
+
+/// A question to the hub.
+pub enum Ask {
+    /// REST: the user's most recently active session joins a room.
+    JoinRoom { user: UserId, room: RoomId, reply: Reply<()> },
+    /// REST: the user's sessions leave a room.
+    LeaveRoom { user: UserId, room: RoomId, reply: Reply<()> },
+    /// REST: lock for the user's most recently active session.
+    AcquireLock {
+        user: UserId,
+        lock_type: LockType,
+        resource: ResourceId,
+        room: Option<RoomId>,
+        ttl_ms: Option<u64>,
+        metadata: Option<Box<RawValue>>,
+        reply: Reply<Acquired>,
+    },
+    /// REST: release one of the user's locks; answers whether it was held by the user.
+    ReleaseLock { user: UserId, lock: LockId, reply: Reply<bool> },
+    /// REST: who is in a room. Unknown rooms are empty.
+    RoomUsers { room: RoomId, reply: Reply<Vec<Presence>> },
+    /// REST: the live locks of exactly this resource.
+    ActiveLocks { resource: ResourceId, reply: Reply<Vec<LockRow>> },
+    /// REST: one person's presence, if there is a session.
+    UserPresence { user: UserId, reply: Reply<Option<Presence>> },
+    /// REST: change one's presence.
+    UpdatePresence { user: UserId, patch: PresencePatch, reply: Reply<()> },
+    /// REST: figures.
+    ConnectionStatus { reply: Reply<Connections> },
+    /// REST (no `by`) or operator: a message to a room. Answers its sequence number.
+    Broadcast { room: RoomId, message: Box<RawValue>, by: Option<Operator>, reply: Reply<u64> },
+    /// REST: check a fencing token. `op` is `grid` for writes of the grid calibration.
+    VerifyLock { token: Token, resource: ResourceId, op: Option<String>, reply: Reply<Verdict> },
+
+    /// Control: the daemon at a glance.
+    Status { reply: Reply<Status> },
+    /// Control: rooms with members or locks, in order of id.
+    Rooms { reply: Reply<Vec<RoomRow>> },
+    /// Control: people, in order of id.
+    Users { reply: Reply<Vec<UserRow>> },
+    /// Control: all locks held, in order of token.
+    Locks { reply: Reply<Vec<LockRow>> },
+    /// Control: who stands in the way of a resource.
+    Why { resource: ResourceId, reply: Reply<Why> },
+    /// Control: take a lock from its holder. `expected` is the token that the operator saw.
+    ForceRelease { lock: LockId, expected: Token, reason: String, by: Operator, reply: Reply<u64> },
+    /// Control: close a user's connections (or one session's) with code 3507 and end the sessions. Answers how many.
+    Kick { user: Option<UserId>, session: Option<SessionId>, reason: String, by: Operator, reply: Reply<u64> },
+    /// Control: the digest of a building's running state and its log position, once all that was decided is committed.
+    Digest { building: BuildingId, reply: Reply<(u64, String)> },
+    /// Control: every event from now on. A full queue drops and counts; the count is told with the next one.
+    Events { to: mpsc::Sender<Observed> },
+    /// Control or signal: stop accepting, tell every client when to come back, close over the window.
+    Drain { window_ms: u64, by: Option<Operator>, reply: Reply<u64> },
+}
+
+/// What a subscriber of [`Ask::Events`] gets.
+#[derive(Clone, Debug)]
+pub enum Observed {
+    /// Something happened.
+    Event(OperatorEvent),
+    /// So many events were dropped before the next one.
+    Gap(u64),
+}
+
+/// The hub's address for everybody outside its core.
+#[derive(Clone)]
+pub struct HubHandle {
+    questions: mpsc::Sender<Ask>,
+}
+
+/// The hub has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// How many questions may wait for the hub.
+pub const QUESTIONS_MAX: usize = 1024;
+
+impl HubHandle {
+    /// A handle and the hub's end of it.
+    pub fn new() -> (Self, mpsc::Receiver<Ask>) {
+        let (questions, inbox) = mpsc::channel(QUESTIONS_MAX);
+        (HubHandle { questions }, inbox)
+    }
+
+    /// Asks and waits for the answer. Waits too while [`QUESTIONS_MAX`] others wait.
+    pub async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Ask) -> Result<Result<T, Refused>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.send(question(reply)).await.map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Subscribes to what happens; at most `queue` events wait.
+    pub async fn observe(&self, queue: usize) -> Result<mpsc::Receiver<Observed>, Gone> {
+        let (to, from) = mpsc::channel(queue);
+        self.questions.send(Ask::Events { to }).await.map_err(|_| Gone)?;
+        Ok(from)
+    }
+}

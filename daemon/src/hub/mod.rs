@@ -1,0 +1,3 @@
+//! The hub: rooms, connections and outboxes of one core.
+
+pub mod ask;

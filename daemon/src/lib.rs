@@ -1,0 +1,3 @@
+//! `arxosrtd` as a library: the shell around the core.
+
+pub mod hub;

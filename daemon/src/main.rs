@@ -1,0 +1,2 @@
+//! arxosrtd.
+fn main() {}

@@ -1,0 +1,341 @@
+//! What a building can be asked, and what it answers.
+//!
+//! A [`Command`] is parsed and placed before it gets here: ids are checked, resources are resolved to the rooms they
+//! lie in. A refused command is an answer ([`Reply::Refused`]), never an error.
+
+use serde::Serialize;
+use smallvec::SmallVec;
+
+use crate::id::{ResourceId, RoomId, SessionId, UserId};
+use crate::lock::{LockId, LockType, RequestId, Ticket, Token};
+use crate::time::{Mono, Wall};
+use std::sync::Arc;
+
+/// What the shell knows and the core must be told with each command.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Monotonic now. Never goes back between two commands of one building.
+    pub now: Mono,
+    /// Wall-clock now, for what is shown and logged.
+    pub wall: Wall,
+    /// Where fencing tokens come from: one source for all buildings of the store.
+    pub tokens: &'a crate::lock::TokenSource,
+}
+
+/// Who asks: a session and the person behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The session that will own what is granted.
+    pub session: SessionId,
+    /// The person.
+    pub user: UserId,
+    /// The person's shown name.
+    pub username: Arc<str>,
+    /// The session never said `hello`, or the command came over REST: the person's own lock in another session is
+    /// returned instead of refused, and may be released from here.
+    pub legacy: bool,
+}
+
+/// Where a resource lies in its building.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The building itself; the room is the building's own.
+    Building(RoomId),
+    /// A floor; floor and room have the same id.
+    Floor(RoomId),
+    /// An object or a route in one or more floors; never empty.
+    Item(SmallVec<[RoomId; 1]>),
+}
+
+impl Place {
+    /// The rooms that are told about the resource.
+    pub fn rooms(&self) -> &[RoomId] {
+        match self {
+            Place::Building(room) | Place::Floor(room) => std::slice::from_ref(room),
+            Place::Item(rooms) => rooms,
+        }
+    }
+}
+
+/// One thing to lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What.
+    pub resource: ResourceId,
+    /// Where it lies.
+    pub place: Place,
+}
+
+/// The answer of a lock's holder to an editing request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderAnswer {
+    /// Hand the lock over now.
+    Grant,
+    /// Keep it.
+    Deny,
+    /// Ask again in this many milliseconds.
+    Defer(u64),
+}
+
+/// Everything a building can be asked to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Tell the room. `from` is absent when the platform's back end or an operator speaks.
+    Broadcast {
+        /// The room.
+        room: RoomId,
+        /// The sender.
+        from: Option<Actor>,
+        /// The message: one JSON value, as text.
+        message: Box<str>,
+        /// The sender's own name for it: a repeat within 5 minutes is answered, not told again.
+        client_msg_id: Option<Box<str>>,
+    },
+    /// Lock all `targets` under one token, or none of them.
+    Acquire {
+        /// The owner to be.
+        actor: Actor,
+        /// The kind of lock, the same for all targets.
+        lock_type: LockType,
+        /// What to lock; never empty.
+        targets: SmallVec<[Target; 1]>,
+        /// The lease, in milliseconds; the configured one when absent.
+        ttl_ms: Option<u64>,
+        /// How long to wait in the queue; 0 refuses at once.
+        wait_ms: u64,
+        /// A JSON object, as text, shown with the lock.
+        metadata: Option<Box<str>>,
+    },
+    /// Release one's own lock.
+    Release {
+        /// Who asks.
+        actor: Actor,
+        /// Which lock.
+        lock: LockId,
+    },
+    /// Extend the lease of one's own lock.
+    Renew {
+        /// Who asks.
+        actor: Actor,
+        /// Which lock.
+        lock: LockId,
+        /// The new lease, in milliseconds; the lock's own when absent.
+        ttl_ms: Option<u64>,
+    },
+    /// Move a lock of the same person from another session to this one.
+    TakeOver {
+        /// Who asks.
+        actor: Actor,
+        /// Which lock.
+        lock: LockId,
+    },
+    /// Leave the queue.
+    CancelWait {
+        /// Who asks.
+        actor: Actor,
+        /// Which place in the queue.
+        ticket: Ticket,
+    },
+    /// Ask the holder of a lock to hand it over.
+    RequestLock {
+        /// Who asks.
+        actor: Actor,
+        /// Which lock.
+        lock: LockId,
+        /// A word to the holder.
+        message: Option<Box<str>>,
+        /// How long the holder has, in milliseconds; the configured time when absent.
+        respond_ms: Option<u64>,
+    },
+    /// Answer an editing request.
+    RespondLockRequest {
+        /// Who answers; must hold the lock.
+        actor: Actor,
+        /// Which request.
+        request: RequestId,
+        /// The answer.
+        decision: HolderAnswer,
+        /// A word to the requester.
+        message: Option<Box<str>>,
+    },
+    /// Withdraw an editing request.
+    RetractLockRequest {
+        /// Who asks; must have made the request.
+        actor: Actor,
+        /// Which request.
+        request: RequestId,
+    },
+    /// Take a lock from its holder.
+    ForceRelease {
+        /// Which lock.
+        lock: LockId,
+        /// The token that the operator saw; another one refuses.
+        expected: Token,
+        /// Why; told to the holder and kept in the audit.
+        reason: Box<str>,
+        /// Who: `uid 1000 (alice)` and the like.
+        by: Box<str>,
+    },
+    /// The session showed life in this room: its locks there are renewed and no longer idle.
+    Activity {
+        /// Whose.
+        session: SessionId,
+        /// Where.
+        room: RoomId,
+    },
+    /// The session's socket is gone; its locks stay, its grace runs outside.
+    SessionSuspended {
+        /// Whose.
+        session: SessionId,
+    },
+    /// The session has a socket again.
+    SessionResumed {
+        /// Whose.
+        session: SessionId,
+    },
+    /// The session is over: its locks are released, its waits and requests end.
+    SessionEnded {
+        /// Whose.
+        session: SessionId,
+    },
+    /// Do what is due: expiries, warnings, timeouts of waits and requests. Bounded work; see [`super::Building::due`].
+    Tick,
+}
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// The broadcast has this place in the room's order.
+    Sequenced {
+        /// The room's sequence number of the message.
+        seq: u64,
+        /// It had been told before; `seq` is the first one's.
+        duplicate: bool,
+    },
+    /// The lock is held now.
+    Granted {
+        /// The lock.
+        lock: LockView,
+        /// It was held before: by this session, or (legacy) by this person in another session.
+        renewed: bool,
+    },
+    /// Somebody else holds what was asked for.
+    Held {
+        /// Every lock in the way, the first one first. Empty when only earlier waiters are in the way.
+        blocked_by: Vec<LockView>,
+    },
+    /// The request waits.
+    Queued {
+        /// The place in the queue.
+        ticket: Ticket,
+        /// 1 for the next one.
+        position: u32,
+        /// Every lock in the way.
+        blocked_by: Vec<LockView>,
+    },
+    /// The lock is free.
+    Released {
+        /// Which lock.
+        lock: LockId,
+    },
+    /// The lease runs for this long.
+    Renewed {
+        /// The lock.
+        lock: LockView,
+    },
+    /// The editing request is placed (or was granted at once when the holder was gone).
+    Requested {
+        /// The request.
+        request: RequestId,
+        /// How long the holder has, in milliseconds.
+        respond_in_ms: u64,
+    },
+    /// No.
+    Refused(Refusal),
+}
+
+/// Why a command was refused. Each has a stable code on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such lock now: unknown, released, expired.
+    LockNotFound,
+    /// The lock is somebody else's.
+    NotHolder,
+    /// The lock is not the same person's: only one's own locks can be taken over.
+    NotSameUser,
+    /// The operator saw another token.
+    TokenChanged {
+        /// The token of the lock now.
+        current: Token,
+    },
+    /// No such place in the queue, or not the asker's.
+    WaitNotFound,
+    /// No such editing request, or not the asker's to answer or withdraw.
+    RequestNotFound,
+    /// There is an open editing request of this session for this lock.
+    AlreadyRequested {
+        /// The open one.
+        request: RequestId,
+    },
+    /// The holder asks for its own lock.
+    OwnLock,
+    /// Waiting would close a circle of sessions that wait for each other.
+    Deadlock {
+        /// The sessions' people, in order, starting with the asker's.
+        cycle: Vec<UserId>,
+    },
+    /// A named bound is reached.
+    Limit {
+        /// The option's name, such as `locks.per_session_max`.
+        name: &'static str,
+        /// Its value.
+        max: u64,
+    },
+}
+
+/// Is the holder there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HolderState {
+    /// Connected and active.
+    Active,
+    /// Connected, but without an edit or cursor movement on that floor for a while.
+    Idle,
+    /// The socket is gone and the grace runs.
+    Suspended,
+}
+
+/// A lock as it is shown to people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LockView {
+    /// The lock.
+    pub id: LockId,
+    /// Its fencing token.
+    pub token: Token,
+    /// Its kind.
+    pub lock_type: LockType,
+    /// What it covers and where.
+    pub targets: SmallVec<[Target; 1]>,
+    /// The owner.
+    pub session: SessionId,
+    /// The person.
+    pub user: UserId,
+    /// The person's shown name.
+    pub username: Arc<str>,
+    /// Is the person there?
+    pub holder_state: HolderState,
+    /// When it was granted.
+    pub acquired_at: Wall,
+    /// When the lease ends if nothing renews it, by the wall clock of this moment.
+    pub expires_at: Wall,
+    /// The same as a span, in milliseconds.
+    pub expires_in_ms: u64,
+    /// Milliseconds since the holder last did something on that floor.
+    pub idle_ms: u64,
+    /// How many wait for it.
+    pub waiters: u32,
+    /// A JSON object, as text.
+    pub metadata: Option<Box<str>>,
+}

@@ -1,0 +1,1 @@
+//! The building directory: which building and floors a thing is in.

@@ -1,0 +1,148 @@
+//! Which names does the outside give to things, and which of them are acceptable?
+//!
+//! Ids are opaque text: `floor_123`, `/usa/ny/ps-118/floor-02`, `did:key:z6Mk…`. Nothing here ever reads meaning into
+//! one, and nothing downstream may interpret one as a path, a glob or markup. An id that exists has been checked:
+//! 1 to [`ID_BYTES_MAX`] bytes of UTF-8 without control characters.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde::{Serialize, Serializer};
+
+/// The longest id, in bytes of UTF-8.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// Why a text is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadId {
+    /// The text is empty.
+    Empty,
+    /// The text has this many bytes, more than [`ID_BYTES_MAX`].
+    TooLong(usize),
+    /// The text holds this control character.
+    Control(char),
+}
+
+impl fmt::Display for BadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadId::Empty => write!(f, "an id must not be empty"),
+            BadId::TooLong(n) => write!(f, "an id has at most {ID_BYTES_MAX} bytes, this one has {n}"),
+            BadId::Control(c) => write!(f, "an id must not hold the control character U+{:04X}", *c as u32),
+        }
+    }
+}
+
+impl std::error::Error for BadId {}
+
+fn check(text: &str) -> Result<(), BadId> {
+    if text.is_empty() {
+        return Err(BadId::Empty);
+    }
+    if text.len() > ID_BYTES_MAX {
+        return Err(BadId::TooLong(text.len()));
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(BadId::Control(c)),
+        None => Ok(()),
+    }
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` and takes a copy of it.
+            pub fn new(text: &str) -> Result<Self, BadId> {
+                check(text)?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// The id as it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "an id of 1 to {ID_BYTES_MAX} bytes")
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::new(text).map_err(E::custom)
+                    }
+                }
+                d.deserialize_str(Text).map_err(D::Error::custom)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A person (or a program that acts for one).
+    UserId,
+    /// A room: a floor, a building, or whatever else clients gather in.
+    RoomId,
+    /// A building: the unit of order. A room of no known building is a building of its own, under the room's id.
+    BuildingId,
+    /// What can be locked: a floor, an object, a route.
+    ResourceId,
+    /// One connection's identity, which may outlive its socket.
+    SessionId,
+}
+
+impl BuildingId {
+    /// The building of a room that belongs to no known building.
+    pub fn of_lone_room(room: &RoomId) -> Self {
+        Self(room.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_opaque_but_bounded() {
+        for good in ["42", "a/b", "100%", "*", "🏢", "did:key:z6Mk", "a b"] {
+            assert_eq!(RoomId::new(good).map(|id| id.to_string()), Ok(good.to_owned()));
+        }
+        assert_eq!(RoomId::new(""), Err(BadId::Empty));
+        assert_eq!(RoomId::new("a\0b"), Err(BadId::Control('\0')));
+        assert_eq!(RoomId::new(&"x".repeat(257)), Err(BadId::TooLong(257)));
+        assert!(serde_json::from_str::<RoomId>("\"\"").is_err());
+    }
+}
