@@ -80,8 +80,10 @@ labels! {
         RespondLockRequest = "respond_lock_request",
         /// `take_over_lock`.
         TakeOverLock = "take_over_lock",
-        /// `resolve_conflict`.
-        ResolveConflict = "resolve_conflict",
+        /// `retract_lock_request`.
+        RetractLockRequest = "retract_lock_request",
+        /// `list_users`.
+        ListUsers = "list_users",
         /// `heartbeat`.
         Heartbeat = "heartbeat",
         /// `ping`.
