@@ -1,3 +1,8 @@
 //! `arxosrtd` as a library: the shell around the core.
 
+pub mod args;
+pub mod config;
+pub mod exit;
 pub mod hub;
+pub mod limits;
+pub mod paths;
