@@ -1,4 +1,9 @@
 //! `arxosrtd` as a library: the shell around the core.
 
+pub mod args;
+pub mod config;
+pub mod exit;
 pub mod hub;
+pub mod limits;
 pub mod metrics;
+pub mod paths;
