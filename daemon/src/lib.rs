@@ -1,4 +1,5 @@
 //! `arxosrtd` as a library: the shell around the core.
 
+pub mod http;
 pub mod hub;
 pub mod metrics;
