@@ -19,7 +19,7 @@ pub struct Counter(AtomicU64);
 
 impl Counter {
     /// Zero.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Counter(AtomicU64::new(0))
     }
 
@@ -45,7 +45,7 @@ pub struct Gauge(AtomicU64);
 
 impl Gauge {
     /// Zero.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Gauge(AtomicU64::new(0))
     }
 
@@ -82,7 +82,7 @@ pub struct Counters<L, const N: usize> {
 
 impl<L: Label, const N: usize> Counters<L, N> {
     /// All zero.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Counters {
             cells: [const { Counter::new() }; N],
             label: PhantomData,
@@ -114,7 +114,7 @@ pub struct Gauges<L, const N: usize> {
 
 impl<L: Label, const N: usize> Gauges<L, N> {
     /// All zero.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Gauges {
             cells: [const { Gauge::new() }; N],
             label: PhantomData,
@@ -136,7 +136,7 @@ pub struct Grid<A, const N: usize, B, const M: usize> {
 
 impl<A: Label, const N: usize, B: Label, const M: usize> Grid<A, N, B, M> {
     /// All zero.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Grid {
             rows: [const { Counters::new() }; N],
             label: PhantomData,
@@ -178,7 +178,7 @@ pub struct Reading {
 
 impl<const N: usize> Histogram<N> {
     /// Empty, with `bounds` in rising order.
-    pub const fn new(bounds: &'static [u64; N]) -> Self {
+    pub(super) const fn new(bounds: &'static [u64; N]) -> Self {
         Histogram {
             bounds,
             under: [const { AtomicU64::new(0) }; N],
@@ -234,7 +234,7 @@ impl CloseCodes {
     const CELLS: usize = 80;
 
     /// All zero.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         CloseCodes {
             cells: [const { Counter::new() }; CloseCodes::CELLS],
             other: Counter::new(),
@@ -304,7 +304,7 @@ pub struct Codes {
 
 impl Codes {
     /// No code yet.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Codes {
             cells: [const { (OnceLock::new(), Counter::new()) }; CODES_MAX],
             other: Counter::new(),
