@@ -198,6 +198,11 @@ impl Building {
     }
 
     /// The tokens of all locks held, in order.
+    pub fn oldest(&self, room: &RoomId) -> u64 {
+        self.rooms.oldest(room)
+    }
+
+    /// The tokens of all locks held, in order.
     pub fn locks(&self) -> impl Iterator<Item = Token> {
         std::iter::empty()
     }

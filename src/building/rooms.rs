@@ -105,6 +105,12 @@ impl Rooms {
             .collect())
     }
 
+    /// The smallest sequence number after which everything is still kept.
+    pub(crate) fn oldest(&self, room: &RoomId) -> u64 {
+        let room = self.find(room).map(|ix| self.at(ix));
+        room.map_or(0, |room| room.seq - room.kept.len() as u64)
+    }
+
     /// The room's index; a room that was never seen begins at 0.
     pub(crate) fn intern(&mut self, room: &RoomId) -> RoomIx {
         if let Some(ix) = self.find(room) {

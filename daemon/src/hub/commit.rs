@@ -157,6 +157,15 @@ impl Hub {
         }
     }
 
+    /// Answers a question from outside when everything that was decided so far is committed.
+    pub(super) fn answer_committed(&mut self, answer: impl FnOnce(&mut Hub, bool) + 'static) {
+        if self.inflight.is_empty() && self.open.is_empty() {
+            return answer(self, true);
+        }
+        self.open.outs.push(Out::Answer(Box::new(answer)));
+        self.want_turn();
+    }
+
     /// Puts an operator's change on record, in the same transaction as the change itself.
     pub(super) fn record_audit(&mut self, record: AuditRecord) {
         self.open.audit.push(record);

@@ -3,7 +3,7 @@
 //! [`Hub::run`] is the one place where a building decides. It applies what was decided, takes the events into the
 //! turn's batch, tells the rooms and the sessions concerned, and returns the reply for the caller to give.
 
-use arxosrt_core::building::command::{Command, LockView, Refusal, Reply, Target as LockTarget};
+use arxosrt_core::building::command::{Command, Refusal, Reply, Target as LockTarget};
 use arxosrt_core::building::event::{Event, LockedTarget};
 use arxosrt_core::building::notice::{Notice, Notify};
 use arxosrt_core::directory::{Hints, Placed};
@@ -258,12 +258,13 @@ impl Hub {
         wait_ms: u64,
         to: ReplyTo,
     ) -> Result<(), Fail> {
-        let (host, reply) = self.acquire_for(session, lock_type, wanted, metadata, ttl_ms, wait_ms)?;
+        let (host, reply) = self.acquire_for(session, lock_type, wanted, metadata, ttl_ms, wait_ms, false)?;
         self.speak(host, to, &self.user_of(session), reply, &Spoken::Lock("asked"));
         Ok(())
     }
 
     /// Asks the building for a lock; the reply is for the caller to give.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn acquire_for(
         &mut self,
         session: SessionKey,
@@ -272,6 +273,7 @@ impl Hub {
         metadata: Option<&str>,
         ttl_ms: Option<u64>,
         wait_ms: u64,
+        by_rest: bool,
     ) -> Result<(HostKey, Reply), Fail> {
         let began = std::time::Instant::now();
         self.writable()?;
@@ -290,8 +292,10 @@ impl Hub {
         }
         let building = building.ok_or_else(|| Fail::new(code::BAD_MESSAGE, "resources: is empty"))?;
         let host = self.host(&building)?;
+        let mut actor = self.actor(session);
+        actor.legacy |= by_rest;
         let command = Command::Acquire {
-            actor: self.actor(session),
+            actor,
             lock_type,
             targets,
             ttl_ms,
@@ -510,9 +514,4 @@ pub(super) fn refusal_words(refusal: &Refusal) -> (ErrorCode, String) {
         }
         Refusal::Limit { name, max } => (code::LIMIT, format!("{name}: at most {max} are allowed")),
     }
-}
-
-/// The names of the locks in the way.
-pub(super) fn names(locks: &[LockView]) -> Vec<String> {
-    locks.iter().map(|lock| lock.id.to_string()).collect()
 }
