@@ -8,7 +8,7 @@
 //! [`serve::serve_connection`] with the [`router`]. The control socket has its own router.
 
 mod answer;
-mod depth;
+mod fields;
 mod input;
 mod limits;
 mod probe;
@@ -145,3 +145,6 @@ async fn method_not_allowed(request: Request) -> Problem {
         format!("{} is not for {}", shortened(method), shortened(path)),
     )
 }
+
+#[cfg(test)]
+mod tests;
