@@ -203,7 +203,10 @@ pub struct LockHistoryRow {
     pub reason: Option<String>,
 }
 
-/// Something that happened, for `arxosrt events`. `topic` is `lock`, `room`, `session`, `broadcast`, `audit`, `daemon`.
+/// The groups of [`OperatorEvent`]s.
+pub const TOPICS: [&str; 6] = ["lock", "room", "session", "broadcast", "audit", "daemon"];
+
+/// Something that happened, for `arxosrt events`. `topic` is one of [`TOPICS`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorEvent {
     /// When.

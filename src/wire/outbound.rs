@@ -41,8 +41,15 @@ fn open<'a>(out: &'a mut Vec<u8>, kind: &str, at: Wall) -> Object<'a> {
     object
 }
 
-/// Echoes a message's `id`, also under the name that older clients correlate by.
+/// Names the message that a direct reply belongs to. The `id` itself is carried by its one `ack` or `error` alone.
 fn echo(object: &mut Object, id: Option<&str>) {
+    if let Some(id) = id {
+        object.raw("request_id", id);
+    }
+}
+
+/// Closes the account of a message with an `id`.
+fn settle(object: &mut Object, id: Option<&str>) {
     if let Some(id) = id {
         object.raw("id", id).raw("request_id", id);
     }
@@ -110,7 +117,7 @@ pub fn error_with(
     more: impl FnOnce(&mut Object),
 ) {
     let mut o = open(out, "error", at);
-    echo(&mut o, id);
+    settle(&mut o, id);
     o.plain("message", code.legacy).plain("code", code.name).text("detail", detail);
     o.bool("retryable", code.retryable);
     more(&mut o);
@@ -120,7 +127,7 @@ pub fn error_with(
 /// `ack`: the one answer to a message with an `id` that has no answer of its own.
 pub fn ack(out: &mut Vec<u8>, at: Wall, id: &str, more: impl FnOnce(&mut Object)) {
     let mut o = open(out, "ack", at);
-    echo(&mut o, Some(id));
+    settle(&mut o, Some(id));
     more(&mut o);
     o.end();
 }
