@@ -52,3 +52,14 @@ impl HttpLimits {
         self.head_bytes_max.max(HEAD_BYTES_MIN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_body_is_told_from_a_slow_hub() {
+        let limits = HttpLimits::default();
+        assert!(limits.body_timeout < limits.request_timeout);
+    }
+}

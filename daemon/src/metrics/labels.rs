@@ -1,7 +1,6 @@
 //! The closed sets that figures are split by. Variants may be added; a name on the wire is never changed.
 
 use arxosrt_core::lock::LockType;
-use arxosrt_core::wire::inbound::ClientMessage;
 
 /// A closed set of label values, each with an index below the set's size.
 pub trait Label: Copy + std::fmt::Debug + Send + Sync + 'static {
@@ -131,6 +130,16 @@ labels! {
         Refused = "refused",
     }
 
+    /// How an HTTP request was answered.
+    StatusClass "status" {
+        /// Done.
+        Success = "2xx",
+        /// The client asked for something that it may not have.
+        ClientError = "4xx",
+        /// The daemon could not.
+        ServerError = "5xx",
+    }
+
     /// How a lock request ended.
     LockOutcome "outcome" {
         /// A new lock.
@@ -168,29 +177,6 @@ impl Label for LockType {
     }
 }
 
-impl From<&ClientMessage<'_>> for MessageType {
-    fn from(message: &ClientMessage<'_>) -> Self {
-        match message {
-            ClientMessage::Hello { .. } => MessageType::Hello,
-            ClientMessage::JoinRoom { .. } => MessageType::JoinRoom,
-            ClientMessage::LeaveRoom { .. } => MessageType::LeaveRoom,
-            ClientMessage::UpdatePresence { .. } => MessageType::UpdatePresence,
-            ClientMessage::Broadcast { .. } => MessageType::Broadcast,
-            ClientMessage::AcquireLock { .. } => MessageType::AcquireLock,
-            ClientMessage::ReleaseLock { .. } => MessageType::ReleaseLock,
-            ClientMessage::RenewLock { .. } => MessageType::RenewLock,
-            ClientMessage::CancelWait { .. } => MessageType::CancelWait,
-            ClientMessage::RequestLock { .. } => MessageType::RequestLock,
-            ClientMessage::RespondLockRequest { .. } => MessageType::RespondLockRequest,
-            ClientMessage::RetractLockRequest { .. } => MessageType::RetractLockRequest,
-            ClientMessage::TakeOverLock { .. } => MessageType::TakeOverLock,
-            ClientMessage::ListUsers { .. } => MessageType::ListUsers,
-            ClientMessage::Heartbeat => MessageType::Heartbeat,
-            ClientMessage::Ping => MessageType::Ping,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +194,7 @@ mod tests {
         check::<DeliveryClass>();
         check::<ResyncReason>();
         check::<ResumeResult>();
+        check::<StatusClass>();
         check::<LockOutcome>();
         check::<LockType>();
     }

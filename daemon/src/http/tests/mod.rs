@@ -17,7 +17,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{HttpContext, HttpLimits, Ready, router};
+use super::{HttpContext, HttpLimits, router};
+use crate::hub::ReadyState;
 use crate::hub::ask::HubHandle;
 use crate::metrics::Metrics;
 use fake_hub::FakeHub;
@@ -26,7 +27,7 @@ use fake_hub::FakeHub;
 struct Daemon {
     app: Router,
     hub: FakeHub,
-    ready: watch::Sender<Ready>,
+    ready: watch::Sender<ReadyState>,
     metrics: Arc<Metrics>,
 }
 
@@ -41,7 +42,7 @@ impl Daemon {
     }
 
     fn with_hub(limits: HttpLimits, hub: FakeHub, handle: HubHandle) -> Self {
-        let (ready, watched) = watch::channel(Ready::Ready);
+        let (ready, watched) = watch::channel(ReadyState::Ready);
         let metrics = Arc::new(Metrics::new());
         let context = HttpContext {
             hub: handle,

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::fake_hub::FakeHub;
-use super::{Daemon, HttpLimits, Ready, request};
+use super::{Daemon, HttpLimits, request};
+use crate::hub::ReadyState;
 
 #[tokio::test]
 async fn the_daemon_lives_even_when_its_hub_does_not() {
@@ -22,10 +23,10 @@ async fn the_daemon_lives_even_when_its_hub_does_not() {
 async fn only_ready_is_ready() {
     let daemon = Daemon::start();
     for (state, status, name) in [
-        (Ready::Starting, 503, "starting"),
-        (Ready::Ready, 200, "ready"),
-        (Ready::ReadOnly, 503, "read_only"),
-        (Ready::Draining, 503, "draining"),
+        (ReadyState::Starting, 503, "starting"),
+        (ReadyState::Ready, 200, "ready"),
+        (ReadyState::ReadOnly, 503, "read_only"),
+        (ReadyState::Draining, 503, "draining"),
     ] {
         daemon.ready.send_replace(state);
         let got = daemon.get("/ready").await;
@@ -40,9 +41,9 @@ async fn only_ready_is_ready() {
         metrics,
         ready,
     } = daemon;
-    ready.send_replace(Ready::Ready);
+    ready.send_replace(ReadyState::Ready);
     drop(ready);
-    let (unused, _) = tokio::sync::watch::channel(Ready::Ready);
+    let (unused, _) = tokio::sync::watch::channel(ReadyState::Ready);
     let daemon = Daemon {
         app,
         hub,
@@ -60,6 +61,8 @@ async fn only_ready_is_ready() {
 async fn the_metrics_are_those_of_the_daemon() {
     let daemon = Daemon::start();
     daemon.metrics.connects.add(5);
+    daemon.get("/live").await;
+    daemon.get("/nothing").await;
     let got = daemon.get("/metrics").await;
     assert_eq!(got.status, 200);
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -69,6 +72,10 @@ async fn the_metrics_are_those_of_the_daemon() {
         "{}",
         got.body
     );
+    for (class, n) in [("2xx", 1), ("4xx", 1), ("5xx", 0)] {
+        let line = format!("\narxosrt_http_requests_total{{status=\"{class}\"}} {n}\n");
+        assert!(got.body.contains(&line), "{line}");
+    }
     assert!(got.body.ends_with("# EOF\n"));
 }
 
