@@ -60,8 +60,13 @@ impl Arena {
 
     /// Takes frames that are already encoded.
     pub fn framed(&mut self, class: Class, room: Option<RoomKey>, frames: &[u8]) -> Span {
+        self.encoded(class, room, |out| out.extend_from_slice(frames))
+    }
+
+    /// Takes whole frames that `encode` appends.
+    pub fn encoded(&mut self, class: Class, room: Option<RoomKey>, encode: impl FnOnce(&mut Vec<u8>)) -> Span {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(frames);
+        encode(&mut self.bytes);
         self.record(start, class, room)
     }
 

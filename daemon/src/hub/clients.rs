@@ -151,6 +151,10 @@ impl Hub {
             Some(name) => Arc::from(name),
             None => Arc::from(format!("User_{id}")),
         };
+        self.new_user(id, username)
+    }
+
+    pub(super) fn new_user(&mut self, id: &UserId, username: Arc<str>) -> UserKey {
         let key = self.users.insert(User {
             id: id.clone(),
             username,
@@ -161,7 +165,7 @@ impl Hub {
             metadata: Vec::new(),
             active: self.now,
             active_at: self.wall,
-            dirty: false,
+            told_in: None,
         }) as UserKey;
         self.user_ids.insert(id.clone(), key);
         key

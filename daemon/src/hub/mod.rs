@@ -155,6 +155,9 @@ pub struct Hub {
 
     arena: Arena,
     dirty: Vec<ConnKey>,
+    /// So many of the dirty connections are written to in the flush that is under way.
+    flushed: usize,
+    scratch: Vec<u8>,
     presence: Vec<(RoomKey, UserKey)>,
     /// Messages taken in since the start; the flusher looks whether more keep coming.
     pub messages: u64,
@@ -215,6 +218,8 @@ impl Hub {
             next_serial: 0,
             arena: Arena::default(),
             dirty: Vec::new(),
+            flushed: 0,
+            scratch: Vec::new(),
             presence: Vec::new(),
             messages: 0,
             flush_wanted: Rc::new(Notify::new()),

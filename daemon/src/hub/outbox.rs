@@ -131,6 +131,14 @@ impl Backlog {
         }
     }
 
+    /// Forgets everything but a frame that was begun: the connection is about to be closed.
+    pub fn drop_queue(&mut self) {
+        self.queue.clear();
+        self.latest.clear();
+        self.sequenced_bytes = 0;
+        self.control_bytes = 0;
+    }
+
     fn drop_room(&mut self, room: RoomKey) {
         self.queue.retain(|queued| queued.room != Some(room) || queued.class != Class::Sequenced);
         self.sequenced_bytes =

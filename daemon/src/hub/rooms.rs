@@ -298,19 +298,21 @@ impl Hub {
 
     /// The room will be told about the person at the end of the turn.
     fn presence_changed(&mut self, room: RoomKey, user: UserKey) {
+        let max = self.settings.presence_list_max;
         let r = &mut self.rooms[room as usize];
-        if r.diff_members > 0 && !r.diff.updated.contains(&user) && !r.diff.joined.contains(&user) {
+        if r.diff_members > 0
+            && r.users.len() <= max
+            && !r.diff.updated.contains(&user)
+            && !r.diff.joined.contains(&user)
+        {
             r.diff.updated.push(user);
             self.diff_wanted(room);
         }
         let u = &mut self.users[user as usize];
-        if u.dirty {
-            // Already listed, though perhaps for another room: then both are told.
-            if self.presence.contains(&(room, user)) {
-                return;
-            }
+        if u.told_in == Some(room) {
+            return;
         }
-        u.dirty = true;
+        u.told_in = Some(room);
         self.presence.push((room, user));
         if self.presence.len() == 1 {
             self.want_turn();
@@ -335,7 +337,7 @@ impl Hub {
         let mut changed = std::mem::take(&mut self.presence);
         for (room, user) in changed.drain(..) {
             let u = &mut self.users[user as usize];
-            u.dirty = false;
+            u.told_in = None;
             let (at, r) = (self.wall, &self.rooms[room as usize]);
             if r.members.len() < 2 && !r.members.iter().any(|slot| !self.conns[*slot as usize].hello) {
                 continue;

@@ -149,8 +149,8 @@ pub struct User {
     pub active: Mono,
     /// The same by the wall clock.
     pub active_at: Wall,
-    /// Is in the list of presences to be told at the end of the turn.
-    pub dirty: bool,
+    /// The room that will be told about the person at the end of the turn.
+    pub told_in: Option<RoomKey>,
 }
 
 impl User {
