@@ -17,9 +17,9 @@ pub use exposition::CONTENT_TYPE;
 use instruments::{
     CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US,
 };
-use labels::{
-    DeliveryClass, LOCK_TYPES, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass,
-    Transport,
+use labels::LOCK_TYPES;
+pub use labels::{
+    DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport,
 };
 
 use arxosrt_core::lock::LockType;

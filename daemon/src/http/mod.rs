@@ -28,8 +28,7 @@ use tokio::time::timeout;
 
 use crate::hub::ReadyState;
 use crate::hub::ask::{Ask, HubHandle, Reply};
-use crate::metrics::Metrics;
-use crate::metrics::labels::StatusClass;
+use crate::metrics::{Metrics, StatusClass};
 
 use answer::{Problem, shortened};
 pub use limits::HttpLimits;
