@@ -17,8 +17,9 @@ pub use exposition::CONTENT_TYPE;
 use instruments::{
     CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US,
 };
-use labels::{
-    DeliveryClass, LOCK_TYPES, LockOutcome, MessageType, ResumeResult, ResyncReason, Transport,
+use labels::LOCK_TYPES;
+pub use labels::{
+    DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport,
 };
 
 use arxosrt_core::lock::LockType;
@@ -97,6 +98,8 @@ pub struct Metrics {
     pub lock_requests: Grid<LockType, { LOCK_TYPES.len() }, LockOutcome, { LockOutcome::COUNT }>,
     /// From a lock request's arrival to its answer, waits in a queue apart.
     pub lock_acquire: Histogram<{ HANDLING_NS.len() }>,
+    /// HTTP requests answered, the control socket's apart.
+    pub http_requests: Counters<StatusClass, { StatusClass::COUNT }>,
     /// One commit of the store.
     pub commit: Histogram<{ COMMIT_NS.len() }>,
     /// Events per commit.
@@ -136,6 +139,7 @@ impl Metrics {
             locks_held: Gauges::new(),
             lock_requests: Grid::new(),
             lock_acquire: Histogram::new(&HANDLING_NS),
+            http_requests: Counters::new(),
             commit: Histogram::new(&COMMIT_NS),
             commit_batch: Histogram::new(&SIZES),
             commit_failures: Counter::new(),

@@ -8,7 +8,7 @@
 //! [`serve::serve_connection`] with the [`router`]. The control socket has its own router.
 
 mod answer;
-mod depth;
+mod fields;
 mod input;
 mod limits;
 mod probe;
@@ -26,12 +26,12 @@ use axum::routing::any;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::hub::ReadyState;
 use crate::hub::ask::{Ask, HubHandle, Reply};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, StatusClass};
 
 use answer::{Problem, shortened};
 pub use limits::HttpLimits;
-pub use probe::Ready;
 
 /// Existing clients use both: the first was documented, the second was served.
 const PREFIXES: [&str; 2] = ["/v1/realtime", "/realtime"];
@@ -42,7 +42,7 @@ pub struct HttpContext {
     /// Who answers.
     pub hub: HubHandle,
     /// What `/ready` says. Kept by the hub; readable even while the hub is stuck.
-    pub ready: watch::Receiver<Ready>,
+    pub ready: watch::Receiver<ReadyState>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// The bounds of a request.
@@ -76,7 +76,20 @@ pub fn router(context: HttpContext) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(context.clone(), bounded))
         .layer(middleware::from_fn(refuse_foreign_pages))
+        .layer(middleware::from_fn_with_state(context.clone(), counted))
         .with_state(context)
+}
+
+/// Counts every answer.
+async fn counted(State(context): State<Context>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let class = match response.status() {
+        status if status.is_server_error() => StatusClass::ServerError,
+        status if status.is_client_error() => StatusClass::ClientError,
+        _ => StatusClass::Success,
+    };
+    context.metrics.http_requests.inc(class);
+    response
 }
 
 /// Ends a request that takes too long, wherever it hangs.
@@ -145,3 +158,6 @@ async fn method_not_allowed(request: Request) -> Problem {
         format!("{} is not for {}", shortened(method), shortened(path)),
     )
 }
+
+#[cfg(test)]
+mod tests;

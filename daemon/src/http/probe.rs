@@ -11,32 +11,8 @@ use serde::Serialize;
 
 use super::Context;
 use super::answer::stamped;
+use crate::hub::ReadyState;
 use crate::metrics;
-
-/// Whether the daemon should be sent traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
-    /// Not yet: the log is being read.
-    Starting,
-    /// Yes.
-    Ready,
-    /// Cursors flow, but the store cannot commit.
-    ReadOnly,
-    /// No more: clients are being sent away.
-    Draining,
-}
-
-impl Ready {
-    /// The name in answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Ready::Starting => "starting",
-            Ready::Ready => "ready",
-            Ready::ReadOnly => "read_only",
-            Ready::Draining => "draining",
-        }
-    }
-}
 
 /// The routes without a prefix.
 pub fn routes() -> Router<Context> {
@@ -62,9 +38,9 @@ async fn ready(State(context): State<Context>) -> Response {
     let now = *context.ready.borrow();
     let (status, state) = match now {
         _ if stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
-        Ready::Ready => (StatusCode::OK, now.name()),
-        Ready::Starting | Ready::ReadOnly | Ready::Draining => {
-            (StatusCode::SERVICE_UNAVAILABLE, now.name())
+        ReadyState::Ready => (StatusCode::OK, now.as_str()),
+        ReadyState::Starting | ReadyState::ReadOnly | ReadyState::Draining => {
+            (StatusCode::SERVICE_UNAVAILABLE, now.as_str())
         }
     };
     (status, stamped(Condition { state })).into_response()

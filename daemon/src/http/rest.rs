@@ -8,14 +8,12 @@ mod view;
 
 use arxosrt_core::id::{BadId, ResourceId, RoomId, UserId};
 use arxosrt_core::lock::{LockId, LockType, TOKEN_MAX, Token};
+use arxosrt_core::wire::inbound;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as BadName, StrDeserializer};
 use serde_json::value::RawValue;
 
 use super::Context;
@@ -129,7 +127,7 @@ impl LockRequest {
         let resource = fields.id("resource_id", ResourceId::new);
         let room = fields.optional_id("room_id", RoomId::new);
         let ttl_ms = fields.optional_number("ttl_ms", TTL_MS_MAX);
-        let metadata = match body_is_metadata && input.has_body() {
+        let metadata = match body_is_metadata && input.body().is_some() {
             true => fields.whole_body_object(),
             false => fields.optional_object(&["metadata", "symbol_metadata"]),
         };
@@ -149,8 +147,7 @@ impl LockRequest {
 }
 
 fn lock_type_named(name: &str) -> Result<LockType, Problem> {
-    let named: StrDeserializer<'_, BadName> = name.into_deserializer();
-    LockType::deserialize(named).map_err(|_| {
+    inbound::lock_type(name).ok_or_else(|| {
         Problem::new(
             "invalid_lock_type",
             format!("Invalid lock type: {}", shortened(name)),
@@ -179,12 +176,7 @@ async fn verify_lock(State(context): State<Context>, input: Input) -> Answer {
     let mut fields = input.fields();
     let token = fields.number("token", TOKEN_MAX);
     let resource = fields.id("resource_id", ResourceId::new);
-    let op = fields.optional_text("op");
-    if op.as_ref().is_some_and(|op| op.len() > OP_BYTES_MAX) {
-        return Err(Problem::wrong_fields(vec![format!(
-            "body -> op: at most {OP_BYTES_MAX} bytes"
-        )]));
-    }
+    let op = fields.optional_text("op", OP_BYTES_MAX);
     fields.check()?;
     let Some((token, resource)) = token.map(Token).zip(resource) else {
         return Err(fields.problem());
@@ -228,10 +220,11 @@ async fn broadcast(State(context): State<Context>, input: Input) -> Answer {
         input.fields()
     };
     let room = fields.id("room_id", RoomId::new);
-    let message = match body_is_message && (input.has_body() || !input.is_in_query(&["message"])) {
-        true => fields.whole_body(),
-        false => fields.json("message"),
-    };
+    let message =
+        match body_is_message && (input.body().is_some() || !input.is_in_query(&["message"])) {
+            true => fields.whole_body(),
+            false => fields.json("message"),
+        };
     fields.check()?;
     let Some((room, message)) = room.zip(message) else {
         return Err(fields.problem());

@@ -40,6 +40,8 @@ where
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     let mut connection = Box::pin(connection);
     tokio::select! {
+        // The connection first, so that a request whose bytes are here is in hand when the shutdown comes.
+        biased;
         ended = &mut connection => return ended,
         () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
     }

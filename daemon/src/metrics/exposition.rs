@@ -90,6 +90,11 @@ impl Collector for Metrics {
             "From a lock request's arrival to its answer",
             &self.lock_acquire,
         )?;
+        page.counters(
+            "http_requests",
+            "HTTP requests answered",
+            &self.http_requests,
+        )?;
         page.spans("commit", "One commit of the store", &self.commit)?;
         page.sizes(
             "commit_batch_events",
@@ -305,7 +310,10 @@ fn resident_bytes() -> Option<u64> {
 
 /// How many descriptors the process has open, where the kernel says it.
 fn open_descriptors() -> Option<u64> {
-    let listed = std::fs::read_dir("/proc/self/fd").ok()?.count();
-    // The listing itself holds one while it runs.
-    Some((listed as u64).saturating_sub(1))
+    let directory = "/proc/self/fd";
+    match std::fs::metadata(directory).ok()?.len() {
+        // Kernels before 6.2 do not keep count. Counting holds one more open while it runs.
+        0 => Some((std::fs::read_dir(directory).ok()?.count() as u64).saturating_sub(1)),
+        kept => Some(kept),
+    }
 }

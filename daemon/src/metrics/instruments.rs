@@ -376,6 +376,27 @@ mod tests {
     }
 
     #[test]
+    fn every_close_code_that_we_send_has_its_own_cell() {
+        let closes = CloseCodes::new();
+        for code in arxosrt_core::wire::code::CLOSES {
+            closes.inc(code.number);
+            assert!(
+                closes.read().contains(&(code.number.to_string(), 1)),
+                "{code:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_refusal_of_the_registry_has_its_own_cell() {
+        let codes = Codes::new();
+        for code in arxosrt_core::wire::code::ERRORS {
+            codes.inc(code.name);
+            assert!(codes.read().contains(&(code.name, 1)), "{code:?}");
+        }
+    }
+
+    #[test]
     fn codes_beyond_the_bound_are_counted_together() {
         let codes = Codes::new();
         for n in 0..CODES_MAX + 3 {

@@ -78,10 +78,10 @@ labels! {
         RequestLock = "request_lock",
         /// `respond_lock_request`.
         RespondLockRequest = "respond_lock_request",
-        /// `take_over_lock`.
-        TakeOverLock = "take_over_lock",
         /// `retract_lock_request`.
         RetractLockRequest = "retract_lock_request",
+        /// `take_over_lock`.
+        TakeOverLock = "take_over_lock",
         /// `list_users`.
         ListUsers = "list_users",
         /// `heartbeat`.
@@ -130,6 +130,16 @@ labels! {
         Refused = "refused",
     }
 
+    /// How an HTTP request was answered.
+    StatusClass "status" {
+        /// Done.
+        Success = "2xx",
+        /// The client asked for something that it may not have.
+        ClientError = "4xx",
+        /// The daemon could not.
+        ServerError = "5xx",
+    }
+
     /// How a lock request ended.
     LockOutcome "outcome" {
         /// A new lock.
@@ -163,13 +173,7 @@ impl Label for LockType {
     }
 
     fn name(self) -> &'static str {
-        match self {
-            LockType::FloorEdit => "floor_edit",
-            LockType::ObjectEdit => "object_edit",
-            LockType::RouteEdit => "route_edit",
-            LockType::GridCalibration => "grid_calibration",
-            LockType::AnalyticsView => "analytics_view",
-        }
+        self.as_str()
     }
 }
 
@@ -190,14 +194,8 @@ mod tests {
         check::<DeliveryClass>();
         check::<ResyncReason>();
         check::<ResumeResult>();
+        check::<StatusClass>();
         check::<LockOutcome>();
         check::<LockType>();
-    }
-
-    #[test]
-    fn a_lock_type_is_called_what_it_is_called_on_the_wire() {
-        for lock_type in LOCK_TYPES {
-            assert_eq!(serde_json::to_value(lock_type).unwrap(), lock_type.name());
-        }
     }
 }

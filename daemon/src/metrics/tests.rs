@@ -51,6 +51,7 @@ fn every_figure_is_on_the_page_from_the_start() {
         "arxosrt_slow_closes_total",
         "arxosrt_rate_limited_total",
         r#"arxosrt_refused_total{code="other"}"#,
+        r#"arxosrt_http_requests_total{status="5xx"}"#,
         r#"arxosrt_locks_held{type="floor_edit"}"#,
         r#"arxosrt_lock_requests_total{type="route_edit",outcome="queued"}"#,
         "arxosrt_lock_acquire_seconds_count",
