@@ -42,7 +42,8 @@ impl<'a> Draft<'a> {
         }
         let respond_ms = respond_ms
             .unwrap_or(settings.request_respond_ms)
-            .min(settings.request_respond_max_ms);
+            .min(settings.request_respond_max_ms)
+            .max(1);
         let request = Request {
             id: RequestId(self.facts.tokens.mint().0),
             lock: lock.token,

@@ -6,6 +6,7 @@
 
 mod acquire;
 mod asking;
+mod check;
 pub mod codec;
 pub mod command;
 mod dedup;
@@ -395,9 +396,9 @@ impl Building {
         self.hash()
     }
 
-    /// Whether the state contradicts itself. For tests and simulations.
+    /// Whether the state contradicts itself. Looks at everything: for tests and simulations.
     pub fn check_invariants(&self) -> Result<(), String> {
-        self.table.check()
+        self.check()
     }
 
     /// Takes safeguards away, to prove that a simulation would notice.

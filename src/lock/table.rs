@@ -199,10 +199,6 @@ impl Table {
         self.locks.values().map(|lock| &**lock)
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lock> {
-        self.locks.values_mut().map(|lock| &mut **lock)
-    }
-
     pub(crate) fn of_session<'a>(
         &'a self,
         session: &SessionId,
