@@ -127,6 +127,11 @@ impl Rooms {
         ix
     }
 
+    /// Says that a room has seen `seq` messages of which none is kept: what a snapshot begins with.
+    pub(crate) fn start_at(&mut self, ix: RoomIx, seq: u64) {
+        self.list[ix as usize].seq = seq;
+    }
+
     /// Records one message.
     pub(crate) fn record(
         &mut self,
@@ -165,17 +170,6 @@ impl Room {
                 Some(oldest) => self.kept_bytes -= oldest.bytes as usize,
                 None => break,
             }
-        }
-    }
-}
-
-impl Kept {
-    pub(crate) fn new(event: Arc<Event>, target: u32) -> Self {
-        let bytes = event_bytes(&event);
-        Kept {
-            event,
-            target,
-            bytes,
         }
     }
 }

@@ -1,5 +1,16 @@
 //! Editing locks: multi-granularity locks (Gray) with leases, fencing tokens, a fair queue and editing requests.
 
+pub(crate) mod closure;
+pub mod guard;
+pub(crate) mod lease;
+pub(crate) mod outlook;
+pub(crate) mod queue;
+pub(crate) mod request;
+pub(crate) mod table;
+pub(crate) mod timer;
+pub(crate) mod token_set;
+pub(crate) mod waits_for;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
