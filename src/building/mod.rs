@@ -293,7 +293,7 @@ impl Building {
         self.rooms.missed(room, since)
     }
 
-    /// The tokens of all locks held, in order.
+    /// The smallest `since` for which [`Building::missed`] can still give everything.
     pub fn oldest(&self, room: &RoomId) -> u64 {
         self.rooms.oldest(room)
     }

@@ -400,7 +400,7 @@ impl Hub {
         for token in old {
             self.lock_hosts.remove(&token);
         }
-        let waiting = self.hosts[host as usize].building.waiters(&Self::facts(self.now, self.wall, &self.tokens));
+        let waiting = self.hosts[host as usize].building.waiter_views(&Self::facts(self.now, self.wall, &self.tokens));
         building.after_restart(self.now, self.wall);
         self.index_locks(host, &building);
         self.hosts[host as usize].building = building;
@@ -426,6 +426,7 @@ impl Hub {
             }
         }
         self.reschedule(host);
+        self.count_locks();
         let rooms: Vec<RoomKey> = self.rooms.iter().filter(|(_, r)| r.host == host).map(|(k, _)| k as RoomKey).collect();
         for room in rooms {
             let seq = self.hosts[host as usize].building.seq(&self.rooms[room as usize].id);
@@ -550,6 +551,19 @@ pub fn fold(
 }
 
 impl Hub {
+    /// Sets the gauge of held locks from scratch.
+    fn count_locks(&self) {
+        let facts = Self::facts(self.now, self.wall, &self.tokens);
+        for kind in crate::metrics::labels::LOCK_TYPES {
+            self.metrics.locks_held.of(*kind).set(0);
+        }
+        for (_, host) in &self.hosts {
+            for lock in host.building.lock_views(&facts) {
+                self.metrics.locks_held.of(lock.lock_type).inc();
+            }
+        }
+    }
+
     /// Events of this building are on their way to the store.
     pub(super) fn open_or_inflight(&self, host: HostKey) -> bool {
         self.open.parts.iter().any(|part| part.host == host)

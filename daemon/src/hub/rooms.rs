@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use super::arena::Class;
 use super::commit::Target;
 use super::speech::Fail;
-use super::state::{Diff, Membership, Room, User};
+use super::state::{Diff, Membership, Room};
 use super::{Hub, RoomKey, SessionKey, UserKey};
 use crate::metrics::ResyncReason;
 
@@ -492,16 +492,17 @@ impl Hub {
         &self,
         room: RoomKey,
         after: Option<&str>,
-        then: impl FnOnce(People<'_, Box<dyn Iterator<Item = Person<'_>> + '_>>) -> R,
+        then: impl for<'a> FnOnce(People<'a, std::vec::IntoIter<Person<'a>>>) -> R,
     ) -> R {
         let r = &self.rooms[room as usize];
         let max = self.settings.presence_list_max;
         let count = r.users.len();
         let Some(order) = &r.order else {
-            let mut keys: Vec<&User> = r.users.keys().map(|key| &self.users[*key as usize]).collect();
-            keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-            let page = keys.into_iter().filter(move |u| after.is_none_or(|after| u.id.as_str() > after));
-            return then(People { page: Box::new(page.map(User::person)), count, more_after: None });
+            let people = r.users.keys().map(|key| self.users[*key as usize].person());
+            let mut page: Vec<Person> =
+                people.filter(|person| after.is_none_or(|after| person.user.as_str() > after)).collect();
+            page.sort_unstable_by(|a, b| a.user.cmp(b.user));
+            return then(People { page: page.into_iter(), count, more_after: None });
         };
         use std::ops::Bound::{Excluded, Unbounded};
         let ids: Vec<&UserId> = match after {
@@ -509,8 +510,9 @@ impl Hub {
             None => order.iter().take(max + 1).collect(),
         };
         let more_after = (ids.len() > max).then(|| ids[max - 1].as_str());
-        let page = ids.iter().take(max).filter_map(|id| self.user_ids.get(*id)).map(|key| self.users[*key as usize].person());
-        then(People { page: Box::new(page), count, more_after })
+        let keys = ids.iter().take(max).filter_map(|id| self.user_ids.get(*id));
+        let page: Vec<Person> = keys.map(|key| self.users[*key as usize].person()).collect();
+        then(People { page: page.into_iter(), count, more_after })
     }
 
     /// `list_users`: the next page of a large room's people.

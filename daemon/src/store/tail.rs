@@ -109,7 +109,7 @@ struct Segment {
 
 impl Tail {
     /// A tail that keeps nothing.
-    pub(super) fn nowhere() -> Self {
+    pub(crate) fn nowhere() -> Self {
         Tail {
             segments: None,
             turn: Vec::new(),
