@@ -5,4 +5,6 @@ pub mod config;
 pub mod exit;
 pub mod hub;
 pub mod limits;
+pub mod logging;
+pub mod origin;
 pub mod paths;

@@ -52,6 +52,11 @@ impl Layers {
         if errors.is_empty() {
             self.add_table("", document.get_ref(), &place);
         }
+        // A parsed table is in the order of the alphabet; people read from the top.
+        self.problems.sort_by_key(|problem| match &problem.whence {
+            Whence::File { line, column, .. } => (*line, *column),
+            _ => (0, 0),
+        });
     }
 
     fn add_table(&mut self, section: &str, table: &DeTable<'_>, place: &dyn Fn(usize) -> Whence) {

@@ -15,6 +15,8 @@ mod load;
 mod problem;
 mod relations;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
