@@ -509,8 +509,16 @@ mod tests {
             return;
         }
         let reading = read(&path).unwrap();
-        assert_eq!(troubles(&reading, &path), [] as [&str; 0]);
-        let objects_of = |building: &str| -> usize {
+        // In duplex two doors are listed on two floors, each with three routes through it: the first place counts.
+        let told = troubles(&reading, &path);
+        assert!(
+            told.len() == 1
+                && told[0].starts_with("duplex: left out: ")
+                && told[0].ends_with("3 more"),
+            "{told:?}"
+        );
+        let mut elsewhere = 0;
+        let mut objects_of = |building: &str| -> usize {
             let mut objects = 0;
             for folder in std::fs::read_dir(path.join(building).join("floors")).unwrap() {
                 let text = std::fs::read(folder.unwrap().path().join("objects.json")).unwrap();
@@ -518,22 +526,25 @@ mod tests {
                 objects += items.len();
                 for item in &items {
                     let Some(Located::Item {
-                        floors,
+                        floors: [floor],
                         kind: ItemKind::Object,
                     }) = reading.directory.locate(&item.id)
                     else {
                         panic!("{} is lost", item.id);
                     };
-                    assert_eq!(floors, [item.floor_id.clone().unwrap()]);
-                    let owner = reading.directory.building_of_room(&floors[0]).unwrap();
-                    assert_eq!(owner.as_str(), building);
+                    elsewhere += usize::from(Some(floor) != item.floor_id.as_ref());
+                    assert_eq!(
+                        reading.directory.building_of_room(floor).unwrap().as_str(),
+                        building
+                    );
                 }
             }
             objects
         };
-        assert_eq!(objects_of("office-a"), 1085);
+        let (office, duplex) = (objects_of("office-a"), objects_of("duplex"));
+        assert_eq!((office, elsewhere), (1085, 2));
         assert_eq!(
-            objects_of("office-a") + objects_of("duplex"),
+            office + duplex - elsewhere,
             reading.directory.counts().objects
         );
         assert_eq!(reading.directory.counts().buildings, 2);
