@@ -5,6 +5,8 @@
 pub mod directory;
 mod document;
 mod folder;
+#[cfg(test)]
+mod sample;
 
 use arxosrt_core::directory::Directory;
 
