@@ -8,8 +8,9 @@ use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Key, Refusal};
+use super::keys::{self, Key};
 use super::suggest::nearest;
+use super::value::Refusal;
 use super::{Env, Problem, SetBy, Whence};
 
 /// The prefix of the environment variables that set options.

@@ -17,6 +17,7 @@ mod relations;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -88,7 +88,7 @@ fn the_documented_file_states_the_bounds_of_every_number_and_every_optional_key(
     for key in keys::KEYS {
         let name = key.path.rsplit('.').next().unwrap();
         assert!(text.contains(&format!("{name} = ")), "{}", key.path);
-        if let keys::Kind::Integer(min, max) = key.kind
+        if let value::Kind::Integer(min, max) = key.kind
             && !key.path.contains("ttl_by_type")
         {
             let bounds = format!("{min} to {max}");
@@ -96,7 +96,7 @@ fn the_documented_file_states_the_bounds_of_every_number_and_every_optional_key(
             let comment: String = text[..line].lines().rev().take(4).collect();
             assert!(comment.contains(&bounds), "{}: {bounds}", key.path);
         }
-        if let keys::Kind::Word(words) = key.kind {
+        if let value::Kind::Word(words) = key.kind {
             assert!(
                 words
                     .iter()

@@ -7,6 +7,8 @@ mod document;
 mod folder;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use arxosrt_core::directory::Directory;
 
@@ -45,46 +47,5 @@ fn was_asked_for(config: &Config, set_by: &SetBy, cwd: &std::path::Path) -> bool
             config.origin.path != cwd.join(path).parent().unwrap_or(cwd).join(default)
         }
         Some(_) => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::args::Args;
-    use crate::config::Env;
-
-    #[test]
-    fn a_folder_that_somebody_asked_for_must_be_there() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("etc")).unwrap();
-        let check = |file: &str, set: &[&str], fails: bool, troubles: usize| {
-            std::fs::write(dir.path().join("etc/a.toml"), file).unwrap();
-            let args = Args {
-                config: Some("etc/a.toml".into()),
-                set: set.iter().map(|s| (*s).to_owned()).collect(),
-                ..Args::default()
-            };
-            let loaded = crate::config::load(&args, &Env::new(), dir.path()).unwrap();
-            let reading = load(&loaded.config, &loaded.set_by, dir.path());
-            assert_eq!(reading.is_err(), fails, "{file} {set:?}");
-            assert_eq!(
-                reading.map_or(0, |reading| reading.troubles.len()),
-                troubles,
-                "{file} {set:?}"
-            );
-        };
-        check("", &[], false, 1);
-        check("origin.path = \"sample\"\n", &[], false, 1);
-        check("origin.path = \"models\"\n", &[], true, 0);
-        check("", &["origin.path=sample"], true, 0);
-        check(
-            "origin.path = \"models\"\n",
-            &["origin.kind=none"],
-            false,
-            0,
-        );
-        std::fs::create_dir(dir.path().join("etc/models")).unwrap();
-        check("origin.path = \"models\"\n", &[], false, 0);
     }
 }
