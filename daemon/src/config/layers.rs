@@ -8,8 +8,9 @@ use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Key, Refusal};
+use super::keys::{self, Key};
 use super::suggest::nearest;
+use super::value::Refusal;
 use super::{Env, Problem, SetBy, Whence};
 
 /// The prefix of the environment variables that set options.
@@ -52,6 +53,11 @@ impl Layers {
         if errors.is_empty() {
             self.add_table("", document.get_ref(), &place);
         }
+        // A parsed table is in the order of the alphabet; people read from the top.
+        self.problems.sort_by_key(|problem| match &problem.whence {
+            Whence::File { line, column, .. } => (*line, *column),
+            _ => (0, 0),
+        });
     }
 
     fn add_table(&mut self, section: &str, table: &DeTable<'_>, place: &dyn Fn(usize) -> Whence) {

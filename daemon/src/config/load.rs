@@ -6,8 +6,9 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::keys::{self, Kind};
+use super::keys;
 use super::layers::Layers;
+use super::value::Kind;
 use super::{Config, Env, Problem, SetBy, Whence, listen, relations};
 use crate::args::Args;
 

@@ -15,6 +15,9 @@ mod load;
 mod problem;
 mod relations;
 mod suggest;
+#[cfg(test)]
+mod tests;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
