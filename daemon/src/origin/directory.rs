@@ -24,7 +24,7 @@ use super::folder::Root;
 
 /// How many rejected ids of one building are told by name; the others are counted.
 const REJECTED_SHOWN_MAX: usize = 5;
-/// How many objects and routes one directory holds: at some 80 bytes each, 160 MB.
+/// How many objects and routes one directory holds: at some 120 bytes each, 240 MB.
 pub const ITEMS_MAX: usize = 2_000_000;
 
 /// There is no origin at all.
