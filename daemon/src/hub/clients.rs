@@ -102,7 +102,7 @@ impl Hub {
         let slot = entry.key() as u32;
         entry.insert(Conn {
             serial,
-            sink: Rc::new(sink),
+            sink: Some(Rc::new(sink)),
             outbox: Default::default(),
             encoding,
             phase: Phase::Open,
@@ -240,12 +240,25 @@ impl Hub {
         }
     }
 
-    /// The reader has seen the end of the socket.
-    pub fn disconnected(&mut self, key: ConnKey, end: End) {
+    /// The reader has seen the end: the session ends or is suspended. With a code that is due, the client is told it.
+    pub fn closing(&mut self, key: ConnKey, end: End, due: Option<CloseCode>) {
+        let Some(conn) = self.conn(key) else { return };
+        match due {
+            Some(code) => self.close(key.slot, code, end),
+            None if conn.phase == Phase::Open => {
+                conn.phase = Phase::Closing;
+                self.detach(key.slot, end);
+            }
+            None => {}
+        }
+    }
+
+    /// The socket is gone.
+    pub fn gone(&mut self, key: ConnKey) {
         if self.conn(key).is_none() {
             return;
         }
-        self.detach(key.slot, end);
+        self.detach(key.slot, End::Lost);
         let conn = self.conns.remove(key.slot as usize);
         match self.per_address.get_mut(&conn.address) {
             Some(1) | None => {

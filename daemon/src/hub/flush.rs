@@ -100,6 +100,7 @@ impl Hub {
             self.put_back(key, &spans, 0);
             return;
         }
+        let Some(sink) = conn.sink.clone() else { return };
         let bytes = match (conn.encoding, &spans[..]) {
             (Encoding::WebSocket, [one]) => self.arena.bytes(*one),
             (Encoding::WebSocket, many) => {
@@ -113,10 +114,14 @@ impl Hub {
                 &scratch[..]
             }
         };
-        match try_write(&conn.sink, bytes) {
-            Wrote::Bytes(n) if n == bytes.len() => {}
+        match try_write(&sink, bytes) {
+            Wrote::Bytes(n) if n == bytes.len() => {
+                if conn.phase == Phase::Closing {
+                    conn.sink = None;
+                }
+            }
             Wrote::Bytes(n) => {
-                new_drains.push((key, conn.sink.clone()));
+                new_drains.push((key, sink));
                 self.drains.push(key);
                 if conn.encoding == Encoding::Sse {
                     conn.outbox.backlog = Some(Box::new(Backlog::starting_with(&bytes[n..])));
@@ -224,6 +229,9 @@ impl Hub {
                 let (diff, encoding) = (conn.features.presence_diff, conn.encoding);
                 if latest.is_empty() || conn.phase == Phase::Closing {
                     conn.outbox.backlog = None;
+                    if conn.phase == Phase::Closing {
+                        conn.sink = None;
+                    }
                     self.drains.retain(|k| *k != key);
                     return true;
                 }
@@ -237,7 +245,8 @@ impl Hub {
                 conn.outbox.backlog = Some(Box::new(Backlog::starting_with(&frames)));
                 continue;
             }
-            match try_write(&conn.sink, bytes) {
+            let Some(sink) = &conn.sink else { return true };
+            match try_write(sink, bytes) {
                 Wrote::Bytes(0) => return false,
                 Wrote::Bytes(n) => {
                     backlog.advance(n);

@@ -38,6 +38,7 @@ use arxosrt_core::lock::{Token, TokenSource};
 use arxosrt_core::time::{Mono, Wall};
 use slab::Slab;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::store::{Store, Tail};
@@ -177,6 +178,7 @@ pub struct Hub {
     diffs: BTreeSet<(Mono, RoomKey)>,
     wheel: ticks::Wheel,
     drain: Option<ticks::Drain>,
+    draining: CancellationToken,
     observers: Vec<observe::Observer>,
     reclaim_until: Mono,
 }
@@ -236,6 +238,7 @@ impl Hub {
             diffs: BTreeSet::new(),
             wheel: ticks::Wheel::new(now),
             drain: None,
+            draining: CancellationToken::new(),
             observers: Vec::new(),
             reclaim_until: now.plus(grace_ms.max(ticks::RECLAIM_LEAST_MS)),
         };
@@ -254,6 +257,26 @@ impl Hub {
     /// Notified when somebody has something to write.
     pub fn flush_signal(&self) -> Rc<Notify> {
         self.flush_wanted.clone()
+    }
+
+    /// The wall clock, as last read.
+    pub fn wall_now(&self) -> Wall {
+        self.clock.wall()
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Cancelled when no more clients are admitted.
+    pub fn drain_signal(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
+    /// Tells the world that the hub is at work.
+    pub fn announce_ready(&self) {
+        self.set_ready();
     }
 
     /// The hub's bounds.

@@ -57,8 +57,8 @@ pub enum Phase {
 pub struct Conn {
     /// Counts all connections.
     pub serial: u32,
-    /// Where bytes go.
-    pub sink: Rc<OwnedWriteHalf>,
+    /// Where bytes go; dropped, which ends our side, when a closing connection has got its last ones.
+    pub sink: Option<Rc<OwnedWriteHalf>>,
     /// Frames that wait for the end of the turn, or longer.
     pub outbox: Outbox,
     /// How frames are written.

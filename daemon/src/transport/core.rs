@@ -121,13 +121,14 @@ async fn live(core: Core) -> io::Result<()> {
 }
 
 async fn accept_all(shared: Rc<Shared>, listener: TcpListener, stop: CancellationToken) {
-    let handshakes = Rc::new(tokio::sync::Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = std::sync::Arc::new(tokio::sync::Semaphore::new(HANDSHAKES_MAX));
+    let drain = shared.hub.borrow().drain_signal();
     loop {
         let Ok(permit) = handshakes.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = shared.hub.borrow().draining() => return,
+            () = drain.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

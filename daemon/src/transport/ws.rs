@@ -45,12 +45,12 @@ pub struct Decoder {
 }
 
 /// The bytes that were read, then nothing; what is written is gathered.
-struct Feed<'a> {
-    data: &'a [u8],
+struct Feed<'d, 'a> {
+    data: &'d [u8],
     answer: &'a mut Vec<u8>,
 }
 
-impl Read for Feed<'_> {
+impl Read for Feed<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.data.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -59,7 +59,7 @@ impl Read for Feed<'_> {
     }
 }
 
-impl Write for Feed<'_> {
+impl Write for Feed<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.answer.extend_from_slice(bytes);
         Ok(bytes.len())
