@@ -87,7 +87,10 @@ impl Roles {
         );
         for group in roles.admin.iter().chain(&roles.operate) {
             if group.gid.is_none() {
-                tracing::debug!(group = group.name, "no such group in /etc/group: nobody gets a control role by it");
+                tracing::debug!(
+                    group = group.name,
+                    "no such group in /etc/group: nobody gets a control role by it"
+                );
             }
         }
         roles
@@ -106,7 +109,10 @@ impl Roles {
                 .iter()
                 .map(|name| Group {
                     name: name.clone(),
-                    gid: name.parse().ok().or_else(|| groups.get(name.as_str()).copied()),
+                    gid: name
+                        .parse()
+                        .ok()
+                        .or_else(|| groups.get(name.as_str()).copied()),
                 })
                 .collect()
         };
@@ -151,7 +157,10 @@ impl Roles {
             names.extend(self.operate.iter().map(|group| group.name.as_str()));
         }
         if names.is_empty() {
-            return format!("only root and uid {} may do this: no group is configured", self.own_uid);
+            return format!(
+                "only root and uid {} may do this: no group is configured",
+                self.own_uid
+            );
         }
         format!(
             "members of {} may do this; a new membership counts from the next login on (`arxosrt whoami` shows yours)",
@@ -186,7 +195,9 @@ impl Roles {
 fn entries(file: &str) -> impl Iterator<Item = (&str, u32)> {
     file.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
+        let name = fields
+            .next()
+            .filter(|name| !name.is_empty() && !name.starts_with('#'))?;
         let number = fields.nth(1)?.parse().ok()?;
         Some((name, number))
     })
@@ -195,14 +206,17 @@ fn entries(file: &str) -> impl Iterator<Item = (&str, u32)> {
 /// Some ids of the machine are unknown in our user namespace.
 fn is_partial_map(uid_map: &str) -> bool {
     let mut fields = uid_map.split_whitespace();
-    let whole = [fields.next(), fields.next(), fields.next()] == [Some("0"), Some("0"), Some("4294967295")];
+    let whole =
+        [fields.next(), fields.next(), fields.next()] == [Some("0"), Some("0"), Some("4294967295")];
     !uid_map.trim().is_empty() && !whole
 }
 
 /// The file's text; empty when there is none, or when it is larger than any account file of ours should be.
 fn read_bounded(path: &Path) -> String {
     match std::fs::metadata(path) {
-        Ok(meta) if meta.len() <= ACCOUNTS_BYTES_MAX => std::fs::read_to_string(path).unwrap_or_default(),
+        Ok(meta) if meta.len() <= ACCOUNTS_BYTES_MAX => {
+            std::fs::read_to_string(path).unwrap_or_default()
+        }
         Ok(meta) => {
             tracing::warn!(path = %path.display(), bytes = meta.len(), max = ACCOUNTS_BYTES_MAX, "file is too large: names in it are unknown");
             String::new()
@@ -215,7 +229,8 @@ fn read_bounded(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n# note\nbroken\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n# note\nbroken\n";
     const GROUP: &str = "root:x:0:\nrt-admin:x:400:alice\nrt-op:x:401:\n+::0:\n";
 
     fn roles(default_role: Role, ids_are_mapped: bool) -> Roles {
@@ -228,7 +243,12 @@ mod tests {
     }
 
     fn who(uid: u32, gid: u32, groups: &[u32]) -> Credentials {
-        Credentials { uid, gid, groups: groups.to_vec(), pid: 1 }
+        Credentials {
+            uid,
+            gid,
+            groups: groups.to_vec(),
+            pid: 1,
+        }
     }
 
     #[test]
@@ -254,14 +274,20 @@ mod tests {
     #[test]
     fn the_default_role_never_exceeds_view() {
         assert_eq!(roles(Role::None, false).of(who(1, 1, &[])).role, Role::None);
-        assert_eq!(roles(Role::Admin, false).of(who(1, 1, &[])).role, Role::View);
+        assert_eq!(
+            roles(Role::Admin, false).of(who(1, 1, &[])).role,
+            Role::View
+        );
     }
 
     #[test]
     fn unmapped_ids_of_a_user_namespace_are_worth_nothing() {
         let mapped = roles(Role::View, true);
         assert_eq!(mapped.of(who(65_534, 400, &[400])).role, Role::None);
-        assert_eq!(roles(Role::View, false).of(who(65_534, 1, &[])).role, Role::View);
+        assert_eq!(
+            roles(Role::View, false).of(who(65_534, 1, &[])).role,
+            Role::View
+        );
         assert!(!is_partial_map("         0          0 4294967295\n"));
         assert!(is_partial_map("         0       1000          1\n"));
         assert!(!is_partial_map(""));
@@ -270,7 +296,11 @@ mod tests {
     #[test]
     fn advice_names_the_groups_that_help() {
         let roles = roles(Role::View, false);
-        assert!(roles.advice(Role::Admin).starts_with("members of rt-admin or missing or 500 may"));
+        assert!(
+            roles
+                .advice(Role::Admin)
+                .starts_with("members of rt-admin or missing or 500 may")
+        );
         assert!(roles.advice(Role::Operate).contains("rt-op"));
     }
 }
