@@ -58,7 +58,8 @@ impl Credentials {
 /// The configured roles with all names resolved.
 #[derive(Clone, Debug)]
 pub struct Roles {
-    own_uid: u32,
+    /// Root and the daemon's own user, each with what `via` says.
+    owners: Vec<(u32, &'static str)>,
     admin: Vec<Group>,
     operate: Vec<Group>,
     default_role: Role,
@@ -122,12 +123,25 @@ impl Roles {
             users.entry(uid).or_insert_with(|| name.to_owned());
         }
         Roles {
-            own_uid,
+            owners: vec![(0, "uid 0"), (own_uid, "the daemon's own uid")],
             admin: resolve(&settings.admin_groups),
             operate: resolve(&settings.operate_groups),
             default_role: settings.default_role.min(Role::View),
             users,
             ids_are_mapped,
+        }
+    }
+
+    /// Everybody has this role, and nobody owns the daemon.
+    #[cfg(test)]
+    pub fn always(role: Role) -> Self {
+        Roles {
+            owners: Vec::new(),
+            admin: Vec::new(),
+            operate: Vec::new(),
+            default_role: role,
+            users: HashMap::new(),
+            ids_are_mapped: false,
         }
     }
 
@@ -147,7 +161,7 @@ impl Roles {
 
     /// Root or the daemon's own user: they may use the reserved connections.
     pub fn is_owner(&self, who: &Credentials) -> bool {
-        who.uid == 0 || who.uid == self.own_uid
+        self.owners.iter().any(|(uid, _)| *uid == who.uid)
     }
 
     /// Whom to ask for a role, in words that can be acted on.
@@ -157,10 +171,8 @@ impl Roles {
             names.extend(self.operate.iter().map(|group| group.name.as_str()));
         }
         if names.is_empty() {
-            return format!(
-                "only root and uid {} may do this: no group is configured",
-                self.own_uid
-            );
+            return "only root and the daemon's own user may do this: no group is configured"
+                .into();
         }
         format!(
             "members of {} may do this; a new membership counts from the next login on (`arxosrt whoami` shows yours)",
@@ -173,11 +185,8 @@ impl Roles {
             let via = "uid 65534 in a user namespace: the daemon cannot tell users apart (PrivateUsers=?)";
             return (Role::None, via.into());
         }
-        if who.uid == 0 {
-            return (Role::Admin, "uid 0".into());
-        }
-        if who.uid == self.own_uid {
-            return (Role::Admin, "the daemon's own uid".into());
+        if let Some((_, via)) = self.owners.iter().find(|(uid, _)| *uid == who.uid) {
+            return (Role::Admin, (*via).into());
         }
         for (groups, role) in [(&self.admin, Role::Admin), (&self.operate, Role::Operate)] {
             for group in groups {

@@ -71,6 +71,16 @@ pub(super) struct Server {
 /// [`FAREWELL_MAX`].
 pub async fn serve(listener: UnixListener, context: ControlContext, shutdown: CancellationToken) {
     let roles = Roles::resolve(&context.settings);
+    serve_with(listener, context, roles, shutdown).await;
+}
+
+/// [`serve`] with roles that are already resolved.
+pub(super) async fn serve_with(
+    listener: UnixListener,
+    context: ControlContext,
+    roles: Roles,
+    shutdown: CancellationToken,
+) {
     let server = Arc::new(Server::new(context, roles, shutdown.clone()));
     let router = routes::router(Arc::clone(&server));
     let mut connections = JoinSet::new();

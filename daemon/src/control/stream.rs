@@ -77,7 +77,7 @@ pub(super) async fn events(
 }
 
 /// Forwards events until one side ends.
-async fn pump(
+pub(super) async fn pump(
     server: &Server,
     mut observed: mpsc::Receiver<Observed>,
     topics: Topics,
@@ -134,10 +134,10 @@ async fn put(lines: &mut Lines, topics: &Topics, next: Observed) -> Result<(), E
 
 /// Which topics a stream wants.
 #[derive(Debug)]
-struct Topics(Option<Vec<&'static str>>);
+pub(super) struct Topics(Option<Vec<&'static str>>);
 
 impl Topics {
-    fn parse(text: Option<&str>) -> Result<Self, Failure> {
+    pub fn parse(text: Option<&str>) -> Result<Self, Failure> {
         let Some(text) = text else {
             return Ok(Topics(None));
         };
