@@ -23,7 +23,7 @@ pub struct Failure {
     /// The request in the daemon's log.
     pub request_id: Option<String>,
     /// Figures for programs.
-    pub details: Option<Value>,
+    pub details: Option<Box<Value>>,
 }
 
 impl Failure {
@@ -54,7 +54,7 @@ impl Failure {
             hint: problem.hint,
             retryable: problem.retryable,
             request_id: Some(problem.request_id),
-            details: problem.details,
+            details: problem.details.map(Box::new),
         }
     }
 
@@ -92,7 +92,7 @@ impl Failure {
         let optional = [
             ("hint", self.hint.clone().map(Value::from)),
             ("request_id", self.request_id.clone().map(Value::from)),
-            ("details", self.details.clone()),
+            ("details", self.details.as_deref().cloned()),
         ];
         for (name, value) in optional {
             if let Some(value) = value {
