@@ -38,9 +38,18 @@ pub(super) async fn notice(
 ) -> Answer {
     let reason = reason.map(check_reason).transpose()?;
     find_room(&server, &room).await?;
-    let deed = Deed { action: "room.send", target: room.to_string(), reason };
+    let deed = Deed {
+        action: "room.send",
+        target: room.to_string(),
+        reason,
+    };
     // The hub answers with the message's sequence number; what it touched is one room.
-    let ask = move |by, reply| Ask::Broadcast { room, message, by: Some(by), reply };
+    let ask = move |by, reply| Ask::Broadcast {
+        room,
+        message,
+        by: Some(by),
+        reply,
+    };
     change(server, peer, deed, ask, |_seq| 1).await
 }
 
@@ -52,8 +61,18 @@ pub(super) async fn kick_user(
     Input(body): Input<ReasonRequest>,
 ) -> Answer {
     let reason = check_reason(body.reason)?;
-    let deed = Deed { action: "user.kick", target: user.to_string(), reason: Some(reason.clone()) };
-    let ask = move |by, reply| Ask::Kick { user: Some(user), session: None, reason, by, reply };
+    let deed = Deed {
+        action: "user.kick",
+        target: user.to_string(),
+        reason: Some(reason.clone()),
+    };
+    let ask = move |by, reply| Ask::Kick {
+        user: Some(user),
+        session: None,
+        reason,
+        by,
+        reply,
+    };
     change_something(server, peer, deed, ask, Code::UserNotFound).await
 }
 
@@ -65,8 +84,18 @@ pub(super) async fn kick_session(
     Input(body): Input<ReasonRequest>,
 ) -> Answer {
     let reason = check_reason(body.reason)?;
-    let deed = Deed { action: "session.kick", target: session.to_string(), reason: Some(reason.clone()) };
-    let ask = move |by, reply| Ask::Kick { user: None, session: Some(session), reason, by, reply };
+    let deed = Deed {
+        action: "session.kick",
+        target: session.to_string(),
+        reason: Some(reason.clone()),
+    };
+    let ask = move |by, reply| Ask::Kick {
+        user: None,
+        session: Some(session),
+        reason,
+        by,
+        reply,
+    };
     change_something(server, peer, deed, ask, Code::SessionNotFound).await
 }
 
@@ -80,8 +109,18 @@ pub(super) async fn force_release(
 ) -> Answer {
     let expected = expected_token(&headers)?;
     let reason = check_reason(body.reason)?;
-    let deed = Deed { action: "lock.force_release", target: lock.to_string(), reason: Some(reason.clone()) };
-    let ask = move |by, reply| Ask::ForceRelease { lock, expected, reason, by, reply };
+    let deed = Deed {
+        action: "lock.force_release",
+        target: lock.to_string(),
+        reason: Some(reason.clone()),
+    };
+    let ask = move |by, reply| Ask::ForceRelease {
+        lock,
+        expected,
+        reason,
+        by,
+        reply,
+    };
     change_something(server, peer, deed, ask, Code::LockNotFound).await
 }
 
@@ -95,8 +134,16 @@ pub(super) async fn drain(
         let detail = format!("a drain window is at most {DRAIN_WINDOW_MS_MAX} ms, not {window_ms}");
         return Err(Failure::new(Code::BadRequest, detail));
     }
-    let deed = Deed { action: "drain", target: "daemon".into(), reason: reason.map(check_reason).transpose()? };
-    let ask = move |by, reply| Ask::Drain { window_ms, by: Some(by), reply };
+    let deed = Deed {
+        action: "drain",
+        target: "daemon".into(),
+        reason: reason.map(check_reason).transpose()?,
+    };
+    let ask = move |by, reply| Ask::Drain {
+        window_ms,
+        by: Some(by),
+        reply,
+    };
     let answer = change(Arc::clone(&server), peer, deed, ask, |count| count).await?;
     server.draining.store(true, Ordering::Relaxed);
     Ok(answer)
@@ -119,7 +166,10 @@ async fn change_something(
 ) -> Answer {
     let target = deed.target.clone();
     perform(server, peer, deed, ask, move |count| match count {
-        0 => Err(Failure::new(not_found, format!("{}: {target:?}", not_found.title()))),
+        0 => Err(Failure::new(
+            not_found,
+            format!("{}: {target:?}", not_found.title()),
+        )),
         count => Ok(count),
     })
     .await
@@ -144,15 +194,35 @@ async fn perform(
     judge: impl FnOnce(u64) -> Result<u64, Failure> + Send + 'static,
 ) -> Answer {
     let task = tokio::spawn(async move {
-        let by = Operator { name: peer.actor(), uid: peer.uid, pid: peer.pid, role: peer.role.as_str() };
+        let by = Operator {
+            name: peer.actor(),
+            uid: peer.uid,
+            pid: peer.pid,
+            role: peer.role.as_str(),
+        };
         let outcome = server.ask(|reply| ask(by, reply)).await.and_then(judge);
-        let result = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| "ok");
+        let result = outcome
+            .as_ref()
+            .map_or_else(|failure| failure.code.name(), |_| "ok");
         let (action, target) = (deed.action, deed.target.clone());
         let audit_id = record(&server, &peer, deed, result).await;
         let count = outcome?;
-        document("Changed", Changed { action: action.into(), target, count, audit_id })
+        document(
+            "Changed",
+            Changed {
+                action: action.into(),
+                target,
+                count,
+                audit_id,
+            },
+        )
     });
-    task.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, format!("the change broke off: {error}"))))
+    task.await.unwrap_or_else(|error| {
+        Err(Failure::new(
+            Code::Internal,
+            format!("the change broke off: {error}"),
+        ))
+    })
 }
 
 /// Writes the audit record and tells the streams of the topic `audit`.
@@ -202,14 +272,23 @@ async fn record(server: &Server, peer: &Peer, deed: Deed, result: &'static str) 
 fn check_reason(reason: String) -> Result<String, Failure> {
     let reason = reason.trim();
     if reason.is_empty() {
-        return Err(Failure::new(Code::BadRequest, "a reason is needed: it is told to those concerned and audited"));
+        return Err(Failure::new(
+            Code::BadRequest,
+            "a reason is needed: it is told to those concerned and audited",
+        ));
     }
     if reason.len() > REASON_BYTES_MAX {
-        let detail = format!("a reason has at most {REASON_BYTES_MAX} bytes, this one has {}", reason.len());
+        let detail = format!(
+            "a reason has at most {REASON_BYTES_MAX} bytes, this one has {}",
+            reason.len()
+        );
         return Err(Failure::new(Code::BadRequest, detail));
     }
     if reason.chars().any(char::is_control) {
-        return Err(Failure::new(Code::BadRequest, "a reason must not hold control characters"));
+        return Err(Failure::new(
+            Code::BadRequest,
+            "a reason must not hold control characters",
+        ));
     }
     Ok(reason.to_owned())
 }
@@ -217,14 +296,23 @@ fn check_reason(reason: String) -> Result<String, Failure> {
 /// The token in `If-Match`, with or without quotes. There is no `*`: an operator says which lock was seen.
 fn expected_token(headers: &HeaderMap) -> Result<Token, Failure> {
     let Some(value) = headers.get(IF_MATCH) else {
-        return Err(Failure::new(Code::TokenRequired, "If-Match must hold the fencing token that was seen")
-            .hint("GET the lock first; its fencing_token is the value"));
+        return Err(Failure::new(
+            Code::TokenRequired,
+            "If-Match must hold the fencing token that was seen",
+        )
+        .hint("GET the lock first; its fencing_token is the value"));
     };
     let text = value.to_str().unwrap_or_default();
-    let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let digits = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(text);
     match digits.parse() {
         Ok(token @ 0..=TOKEN_MAX) => Ok(Token(token)),
-        _ => Err(Failure::new(Code::BadRequest, format!("{text:?} in If-Match is not a fencing token"))),
+        _ => Err(Failure::new(
+            Code::BadRequest,
+            format!("{text:?} in If-Match is not a fencing token"),
+        )),
     }
 }
 
@@ -244,13 +332,25 @@ mod tests {
         for bad in ["*", "", "\"1", "-1", "1,2", "9007199254740992", "W/\"1\""] {
             assert_eq!(token(bad), Err(Code::BadRequest), "{bad}");
         }
-        assert_eq!(expected_token(&HeaderMap::new()).unwrap_err().code, Code::TokenRequired);
+        assert_eq!(
+            expected_token(&HeaderMap::new()).unwrap_err().code,
+            Code::TokenRequired
+        );
     }
 
     #[test]
     fn a_reason_is_one_line_that_says_something() {
-        assert_eq!(check_reason("  left for the day ".into()), Ok("left for the day".into()));
-        for bad in [String::new(), "  ".into(), "a\u{1b}[2J".into(), "a\nb".into(), "x".repeat(1025)] {
+        assert_eq!(
+            check_reason("  left for the day ".into()),
+            Ok("left for the day".into())
+        );
+        for bad in [
+            String::new(),
+            "  ".into(),
+            "a\u{1b}[2J".into(),
+            "a\nb".into(),
+            "x".repeat(1025),
+        ] {
             assert!(check_reason(bad.clone()).is_err(), "{bad:?}");
         }
     }

@@ -23,6 +23,9 @@ mod stream;
 mod sys;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -58,7 +58,8 @@ impl Credentials {
 /// The configured roles with all names resolved.
 #[derive(Clone, Debug)]
 pub struct Roles {
-    own_uid: u32,
+    /// Root and the daemon's own user, each with what `via` says.
+    owners: Vec<(u32, &'static str)>,
     admin: Vec<Group>,
     operate: Vec<Group>,
     default_role: Role,
@@ -87,7 +88,10 @@ impl Roles {
         );
         for group in roles.admin.iter().chain(&roles.operate) {
             if group.gid.is_none() {
-                tracing::debug!(group = group.name, "no such group in /etc/group: nobody gets a control role by it");
+                tracing::debug!(
+                    group = group.name,
+                    "no such group in /etc/group: nobody gets a control role by it"
+                );
             }
         }
         roles
@@ -106,7 +110,10 @@ impl Roles {
                 .iter()
                 .map(|name| Group {
                     name: name.clone(),
-                    gid: name.parse().ok().or_else(|| groups.get(name.as_str()).copied()),
+                    gid: name
+                        .parse()
+                        .ok()
+                        .or_else(|| groups.get(name.as_str()).copied()),
                 })
                 .collect()
         };
@@ -116,12 +123,25 @@ impl Roles {
             users.entry(uid).or_insert_with(|| name.to_owned());
         }
         Roles {
-            own_uid,
+            owners: vec![(0, "uid 0"), (own_uid, "the daemon's own uid")],
             admin: resolve(&settings.admin_groups),
             operate: resolve(&settings.operate_groups),
             default_role: settings.default_role.min(Role::View),
             users,
             ids_are_mapped,
+        }
+    }
+
+    /// Everybody has this role, and nobody owns the daemon.
+    #[cfg(test)]
+    pub fn always(role: Role) -> Self {
+        Roles {
+            owners: Vec::new(),
+            admin: Vec::new(),
+            operate: Vec::new(),
+            default_role: role,
+            users: HashMap::new(),
+            ids_are_mapped: false,
         }
     }
 
@@ -141,7 +161,7 @@ impl Roles {
 
     /// Root or the daemon's own user: they may use the reserved connections.
     pub fn is_owner(&self, who: &Credentials) -> bool {
-        who.uid == 0 || who.uid == self.own_uid
+        self.owners.iter().any(|(uid, _)| *uid == who.uid)
     }
 
     /// Whom to ask for a role, in words that can be acted on.
@@ -151,7 +171,8 @@ impl Roles {
             names.extend(self.operate.iter().map(|group| group.name.as_str()));
         }
         if names.is_empty() {
-            return format!("only root and uid {} may do this: no group is configured", self.own_uid);
+            return "only root and the daemon's own user may do this: no group is configured"
+                .into();
         }
         format!(
             "members of {} may do this; a new membership counts from the next login on (`arxosrt whoami` shows yours)",
@@ -164,11 +185,8 @@ impl Roles {
             let via = "uid 65534 in a user namespace: the daemon cannot tell users apart (PrivateUsers=?)";
             return (Role::None, via.into());
         }
-        if who.uid == 0 {
-            return (Role::Admin, "uid 0".into());
-        }
-        if who.uid == self.own_uid {
-            return (Role::Admin, "the daemon's own uid".into());
+        if let Some((_, via)) = self.owners.iter().find(|(uid, _)| *uid == who.uid) {
+            return (Role::Admin, (*via).into());
         }
         for (groups, role) in [(&self.admin, Role::Admin), (&self.operate, Role::Operate)] {
             for group in groups {
@@ -186,7 +204,9 @@ impl Roles {
 fn entries(file: &str) -> impl Iterator<Item = (&str, u32)> {
     file.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
+        let name = fields
+            .next()
+            .filter(|name| !name.is_empty() && !name.starts_with('#'))?;
         let number = fields.nth(1)?.parse().ok()?;
         Some((name, number))
     })
@@ -195,14 +215,17 @@ fn entries(file: &str) -> impl Iterator<Item = (&str, u32)> {
 /// Some ids of the machine are unknown in our user namespace.
 fn is_partial_map(uid_map: &str) -> bool {
     let mut fields = uid_map.split_whitespace();
-    let whole = [fields.next(), fields.next(), fields.next()] == [Some("0"), Some("0"), Some("4294967295")];
+    let whole =
+        [fields.next(), fields.next(), fields.next()] == [Some("0"), Some("0"), Some("4294967295")];
     !uid_map.trim().is_empty() && !whole
 }
 
 /// The file's text; empty when there is none, or when it is larger than any account file of ours should be.
 fn read_bounded(path: &Path) -> String {
     match std::fs::metadata(path) {
-        Ok(meta) if meta.len() <= ACCOUNTS_BYTES_MAX => std::fs::read_to_string(path).unwrap_or_default(),
+        Ok(meta) if meta.len() <= ACCOUNTS_BYTES_MAX => {
+            std::fs::read_to_string(path).unwrap_or_default()
+        }
         Ok(meta) => {
             tracing::warn!(path = %path.display(), bytes = meta.len(), max = ACCOUNTS_BYTES_MAX, "file is too large: names in it are unknown");
             String::new()
@@ -215,7 +238,8 @@ fn read_bounded(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n# note\nbroken\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n# note\nbroken\n";
     const GROUP: &str = "root:x:0:\nrt-admin:x:400:alice\nrt-op:x:401:\n+::0:\n";
 
     fn roles(default_role: Role, ids_are_mapped: bool) -> Roles {
@@ -228,7 +252,12 @@ mod tests {
     }
 
     fn who(uid: u32, gid: u32, groups: &[u32]) -> Credentials {
-        Credentials { uid, gid, groups: groups.to_vec(), pid: 1 }
+        Credentials {
+            uid,
+            gid,
+            groups: groups.to_vec(),
+            pid: 1,
+        }
     }
 
     #[test]
@@ -254,14 +283,20 @@ mod tests {
     #[test]
     fn the_default_role_never_exceeds_view() {
         assert_eq!(roles(Role::None, false).of(who(1, 1, &[])).role, Role::None);
-        assert_eq!(roles(Role::Admin, false).of(who(1, 1, &[])).role, Role::View);
+        assert_eq!(
+            roles(Role::Admin, false).of(who(1, 1, &[])).role,
+            Role::View
+        );
     }
 
     #[test]
     fn unmapped_ids_of_a_user_namespace_are_worth_nothing() {
         let mapped = roles(Role::View, true);
         assert_eq!(mapped.of(who(65_534, 400, &[400])).role, Role::None);
-        assert_eq!(roles(Role::View, false).of(who(65_534, 1, &[])).role, Role::View);
+        assert_eq!(
+            roles(Role::View, false).of(who(65_534, 1, &[])).role,
+            Role::View
+        );
         assert!(!is_partial_map("         0          0 4294967295\n"));
         assert!(is_partial_map("         0       1000          1\n"));
         assert!(!is_partial_map(""));
@@ -270,7 +305,11 @@ mod tests {
     #[test]
     fn advice_names_the_groups_that_help() {
         let roles = roles(Role::View, false);
-        assert!(roles.advice(Role::Admin).starts_with("members of rt-admin or missing or 500 may"));
+        assert!(
+            roles
+                .advice(Role::Admin)
+                .starts_with("members of rt-admin or missing or 500 may")
+        );
         assert!(roles.advice(Role::Operate).contains("rt-op"));
     }
 }

@@ -77,7 +77,7 @@ pub(super) async fn events(
 }
 
 /// Forwards events until one side ends.
-async fn pump(
+pub(super) async fn pump(
     server: &Server,
     mut observed: mpsc::Receiver<Observed>,
     topics: Topics,
@@ -114,29 +114,47 @@ async fn put(lines: &mut Lines, topics: &Topics, next: Observed) -> Result<(), E
     match next {
         Observed::Event(event) if !topics.contains(&event.topic) => Ok(()),
         Observed::Event(event) => {
-            let line = Line { kind: Some("Event".into()), object: Some(event), ..Line::bare(LineType::Event) };
+            let line = Line {
+                kind: Some("Event".into()),
+                object: Some(event),
+                ..Line::bare(LineType::Event)
+            };
             lines.push(&line).await
         }
         Observed::Gap(dropped) => {
-            lines.push(&Line::<OperatorEvent> { dropped: Some(dropped), ..Line::bare(LineType::Gap) }).await
+            lines
+                .push(&Line::<OperatorEvent> {
+                    dropped: Some(dropped),
+                    ..Line::bare(LineType::Gap)
+                })
+                .await
         }
     }
 }
 
 /// Which topics a stream wants.
 #[derive(Debug)]
-struct Topics(Option<Vec<&'static str>>);
+pub(super) struct Topics(Option<Vec<&'static str>>);
 
 impl Topics {
-    fn parse(text: Option<&str>) -> Result<Self, Failure> {
-        let Some(text) = text else { return Ok(Topics(None)) };
-        let known = |name: &str| {
-            TOPICS.iter().copied().find(|topic| *topic == name).ok_or_else(|| {
-                Failure::new(Code::BadRequest, format!("{name:?} is not a topic"))
-                    .hint(format!("the topics are {}", TOPICS.join(", ")))
-            })
+    pub fn parse(text: Option<&str>) -> Result<Self, Failure> {
+        let Some(text) = text else {
+            return Ok(Topics(None));
         };
-        text.split(',').map(known).collect::<Result<_, _>>().map(|topics| Topics(Some(topics)))
+        let known = |name: &str| {
+            TOPICS
+                .iter()
+                .copied()
+                .find(|topic| *topic == name)
+                .ok_or_else(|| {
+                    Failure::new(Code::BadRequest, format!("{name:?} is not a topic"))
+                        .hint(format!("the topics are {}", TOPICS.join(", ")))
+                })
+        };
+        text.split(',')
+            .map(known)
+            .collect::<Result<_, _>>()
+            .map(|topics| Topics(Some(topics)))
     }
 
     fn contains(&self, topic: &str) -> bool {
@@ -151,13 +169,26 @@ pub(super) struct Ended;
 /// A new stream: where its lines go, and the answer that carries them.
 pub(super) fn open(server: &Server) -> Result<(Lines, Response), Failure> {
     let Ok(seat) = Arc::clone(&server.streams).try_acquire_owned() else {
-        return Err(Failure::new(Code::Busy, format!("all {STREAMS_MAX} streams are in use")));
+        return Err(Failure::new(
+            Code::Busy,
+            format!("all {STREAMS_MAX} streams are in use"),
+        ));
     };
     let (blocks, from) = mpsc::channel(BLOCKS_MAX);
-    let lines = Lines { blocks, gathered: BytesMut::new(), silent_since: Instant::now() };
-    let mut response = Response::new(Body::new(LineBody { blocks: from, _seat: seat }));
+    let lines = Lines {
+        blocks,
+        gathered: BytesMut::new(),
+        silent_since: Instant::now(),
+    };
+    let mut response = Response::new(Body::new(LineBody {
+        blocks: from,
+        _seat: seat,
+    }));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok((lines, response))
 }
@@ -175,7 +206,11 @@ impl Lines {
         let text = serde_json::to_vec(line).expect("rows and events are plain data with text keys");
         self.gathered.extend_from_slice(&text);
         self.gathered.extend_from_slice(b"\n");
-        if self.gathered.len() >= BLOCK_BYTES { self.flush().await } else { Ok(()) }
+        if self.gathered.len() >= BLOCK_BYTES {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Hands on what was gathered. Waits for a slow reader, but not for ever.
@@ -211,7 +246,11 @@ impl Lines {
 
     /// The last line.
     pub async fn bye(&mut self, server: &Server) -> Result<(), Ended> {
-        let reason = if server.draining.load(Ordering::Relaxed) { "draining" } else { "shutting_down" };
+        let reason = if server.draining.load(Ordering::Relaxed) {
+            "draining"
+        } else {
+            "shutting_down"
+        };
         let line = Line::<()> {
             reason: Some(reason.into()),
             retry_after_ms: Some(COME_BACK_MS),
@@ -232,8 +271,13 @@ impl hyper::body::Body for LineBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.blocks.poll_recv(cx).map(|block| block.map(|block| Ok(Frame::data(block))))
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.blocks
+            .poll_recv(cx)
+            .map(|block| block.map(|block| Ok(Frame::data(block))))
     }
 }
 
