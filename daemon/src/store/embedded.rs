@@ -48,14 +48,12 @@ impl Embedded {
         let queue = Arc::new(Queue::default());
         let writer = Writer::new(connection, queue.clone(), notices, recovered.last_token)
             .map_err(failed)?;
-        let on_death = OnDeath(queue.clone());
+        let on_panic = RefuseOnPanic(queue.clone());
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                let on_death = on_death;
-                let connection = writer.run();
-                std::mem::forget(on_death);
-                connection
+                let _on_panic = on_panic;
+                writer.run()
             });
         let store = Embedded {
             path: path.to_owned(),
@@ -98,12 +96,14 @@ impl Drop for Embedded {
     }
 }
 
-/// Closes the queue if the writer's thread unwinds: otherwise batches would wait for ever.
-struct OnDeath(Arc<Queue>);
+/// Closes the queue if the writer's thread panics: otherwise batches would be taken in and wait for ever.
+struct RefuseOnPanic(Arc<Queue>);
 
-impl Drop for OnDeath {
+impl Drop for RefuseOnPanic {
     fn drop(&mut self) {
-        self.0.writer_died();
+        if thread::panicking() {
+            self.0.writer_died();
+        }
     }
 }
 

@@ -24,6 +24,8 @@ mod reader;
 mod schema;
 mod sys;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

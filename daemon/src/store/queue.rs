@@ -131,3 +131,84 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Part;
+    use super::*;
+    use arxosrt_core::id::BuildingId;
+
+    fn batch(number: u64, bytes: usize) -> Batch {
+        let part = Part {
+            building: BuildingId::new("b").unwrap(),
+            expected_position: 0,
+            events: vec![0; bytes],
+            count: 1,
+            live_locks: 0,
+            snapshot: None,
+        };
+        Batch {
+            number,
+            parts: vec![part],
+            ..Batch::default()
+        }
+    }
+
+    fn numbers(work: Work) -> Vec<u64> {
+        let Work::Group(group) = work else {
+            panic!("{work:?}")
+        };
+        group.iter().map(|batch| batch.number).collect()
+    }
+
+    /// Fills `queue` with batches of `bytes` and answers how many it took.
+    fn fill(queue: &Queue, bytes: usize) -> u64 {
+        (1..)
+            .take_while(|number| queue.put(batch(*number, bytes)) == Commit::Pending)
+            .last()
+            .unwrap_or(0)
+    }
+
+    #[test]
+    fn past_a_bound_everything_is_refused_until_the_door_opens_and_what_waited_is_kept() {
+        for (bytes, fits) in [(0, QUEUE_BATCHES_MAX as u64), (QUEUE_BYTES_MAX / 3, 2)] {
+            let queue = Queue::default();
+            let now = Instant::now();
+            assert_eq!(fill(&queue, bytes), fits);
+            assert!(
+                matches!(queue.put(batch(5000, 0)), Commit::Refused(_)),
+                "a smaller batch must not slip in"
+            );
+            assert_eq!(
+                numbers(queue.take(None, now)),
+                (1..=fits).collect::<Vec<_>>()
+            );
+            assert!(
+                matches!(queue.put(batch(5001, 0)), Commit::Refused(_)),
+                "space alone must not open the door"
+            );
+            assert!(matches!(queue.take(None, now), Work::Probe));
+            queue.reopen();
+            assert_eq!(queue.put(batch(5002, 0)), Commit::Pending);
+        }
+    }
+
+    #[test]
+    fn the_writer_finishes_what_waits_before_it_ends() {
+        let queue = Queue::default();
+        let now = Instant::now();
+        assert_eq!(queue.put(batch(1, 0)), Commit::Pending);
+        queue.end();
+        assert_eq!(numbers(queue.take(None, now)), [1]);
+        assert!(matches!(queue.take(None, now), Work::End));
+    }
+
+    #[test]
+    fn when_nothing_comes_the_writer_is_told() {
+        let queue = Queue::default();
+        assert!(matches!(
+            queue.take(Some(Duration::ZERO), Instant::now()),
+            Work::Idle
+        ));
+    }
+}

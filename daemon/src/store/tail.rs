@@ -17,10 +17,12 @@
 //! All little-endian. The length counts what follows the checksum, the checksum covers it. Reading stops at the first
 //! record that is torn or wrong: it was being written when the process died, and nobody was told.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::mem;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -245,14 +247,14 @@ pub(super) fn open(path: &Path, committed: &[BuildingMeta]) -> Result<(Tail, Fou
         open_segment(&beside(path, ".tail-0"))?,
         open_segment(&beside(path, ".tail-1"))?,
     ];
-    segments.sort_by_key(|read| read.generation);
-    let generation = segments[1].generation;
-    let records = segments
+    segments.sort_by_key(|read| Reverse(read.generation));
+    let generation = segments[0].generation;
+    let oldest_first = segments
         .iter_mut()
-        .flat_map(|read| std::mem::take(&mut read.records));
-    let found = place(records, committed);
-    let [older, newer] = segments.map(|read| read.segment);
-    let mut pair = [newer, older];
+        .rev()
+        .flat_map(|read| mem::take(&mut read.records));
+    let found = place(oldest_first, committed);
+    let mut pair = segments.map(|read| read.segment);
     if found.records.is_empty() {
         for segment in &mut pair {
             segment
