@@ -8,7 +8,7 @@ use arxosrt_core::control::{LockHistoryRow, ReplayReport};
 use arxosrt_core::id::{BuildingId, ResourceId};
 use arxosrt_core::time::Wall;
 
-use crate::control::{Answer, AuditEntry, Records, RecordsError};
+use crate::control::records::{Answer, AuditEntry, Records, RecordsError};
 use crate::hub::ask::{Ask, HubHandle, Refused};
 use crate::store::{AuditRecord, Store};
 

@@ -45,6 +45,8 @@ pub struct HttpContext {
     pub ready: watch::Receiver<ReadyState>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// Whether it shows them.
+    pub show_metrics: bool,
     /// The bounds of a request.
     pub limits: HttpLimits,
 }
@@ -65,7 +67,7 @@ type Context = Arc<HttpContext>;
 /// Everything that is served over plain HTTP.
 pub fn router(context: HttpContext) -> Router {
     let context = Arc::new(context);
-    let mut router = probe::routes();
+    let mut router = probe::routes(context.show_metrics);
     for prefix in PREFIXES {
         router = router
             .nest(prefix, rest::routes())

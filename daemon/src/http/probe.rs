@@ -15,12 +15,9 @@ use crate::hub::ReadyState;
 use crate::metrics;
 
 /// The routes without a prefix.
-pub fn routes() -> Router<Context> {
-    Router::new()
-        .route("/", get(welcome))
-        .route("/live", get(live))
-        .route("/ready", get(ready))
-        .route("/metrics", get(figures))
+pub fn routes(show_metrics: bool) -> Router<Context> {
+    let routes = Router::new().route("/", get(welcome)).route("/live", get(live)).route("/ready", get(ready));
+    if show_metrics { routes.route("/metrics", get(figures)) } else { routes }
 }
 
 #[derive(Serialize)]

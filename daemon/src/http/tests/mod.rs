@@ -47,6 +47,7 @@ impl Daemon {
         let context = HttpContext {
             hub: handle,
             ready: watched,
+            show_metrics: true,
             metrics: metrics.clone(),
             limits,
         };
