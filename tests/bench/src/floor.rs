@@ -39,6 +39,7 @@ pub fn serve(listener: TcpListener, corked: bool) -> io::Result<Infallible> {
         rooms: Vec::new(),
         dirty: Vec::new(),
         doomed: Vec::new(),
+        encoded: Vec::new(),
     };
     floor.epoll.add(&listener, LISTENER, Interest::Read)?;
     let mut scratch = vec![0; SCRATCH_BYTES];
@@ -72,6 +73,8 @@ struct Floor {
     dirty: Vec<usize>,
     /// Who is removed at the end of the turn: ids must not be reused within it.
     doomed: Vec<usize>,
+    /// The frame that is being handed on.
+    encoded: Vec<u8>,
 }
 
 struct Client {
@@ -196,7 +199,8 @@ impl Floor {
     }
 
     fn act(&mut self, id: usize, opcode: Opcode, payload: &[u8]) {
-        let mut plain = Vec::new();
+        let mut plain = std::mem::take(&mut self.encoded);
+        plain.clear();
         match opcode {
             Opcode::Text | Opcode::Binary => match self.clients[id].as_ref().and_then(|c| c.room) {
                 Some(room) => {
@@ -216,6 +220,7 @@ impl Floor {
             }
             Opcode::Pong => {}
         }
+        self.encoded = plain;
     }
 
     fn join(&mut self, id: usize, payload: &[u8]) {

@@ -39,8 +39,11 @@ pub struct Swarm {
     ended: Vec<Id>,
     /// Reads that brought data, since the last [`Swarm::start_counting`].
     pub reads: u64,
-    /// Time spent in turns that found something to do.
+    /// Time since then, but for turns that found nothing and followed on nothing.
     pub busy: Duration,
+    /// Something was sent, opened or closed since the last turn.
+    acted: bool,
+    turn_ended: Instant,
 }
 
 struct Member {
@@ -70,11 +73,14 @@ impl Swarm {
             ended: Vec::new(),
             reads: 0,
             busy: Duration::ZERO,
+            acted: false,
+            turn_ended: Instant::now(),
         })
     }
 
     /// Starts a connection; [`Happening::Opened`] says when it is upgraded.
     pub fn connect(&mut self, to: SocketAddrV4, path: &str, receiver: Receiver) -> io::Result<Id> {
+        self.acted = true;
         let socket = sys::connect(to, receiver)?;
         sys::reset_on_close(&socket)?;
         let id = self.free.pop().unwrap_or_else(|| {
@@ -111,6 +117,7 @@ impl Swarm {
         let Some(member) = self.members.get_mut(id).and_then(Option::as_mut) else {
             return Ok(());
         };
+        self.acted = true;
         if !member.out.is_empty() {
             member.out.extend_from_slice(frames);
             return Ok(());
@@ -157,6 +164,7 @@ impl Swarm {
     /// Closes at once, with a reset.
     pub fn close(&mut self, id: Id) {
         if self.members[id].take().is_some() {
+            self.acted = true;
             self.free.push(id);
         }
     }
@@ -164,15 +172,12 @@ impl Swarm {
     pub fn start_counting(&mut self) {
         self.reads = 0;
         self.busy = Duration::ZERO;
+        self.turn_ended = Instant::now();
     }
 
     /// Reads each ready connection once and tells what came, with the time at which it was read.
     pub fn turn(&mut self, mut tell: impl FnMut(Id, Happening<'_>, Instant)) -> io::Result<()> {
         let count = self.epoll.wait(Some(Duration::ZERO))?;
-        if count == 0 {
-            return Ok(());
-        }
-        let began = Instant::now();
         for index in 0..count {
             let ready = self.epoll.ready(index);
             let Some(member) = self.members[ready.token].as_mut() else {
@@ -218,7 +223,11 @@ impl Swarm {
         while let Some(id) = self.ended.pop() {
             self.close(id);
         }
-        self.busy += began.elapsed();
+        let now = Instant::now();
+        if std::mem::take(&mut self.acted) || count > 0 {
+            self.busy += now - self.turn_ended;
+        }
+        self.turn_ended = now;
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 // The hub as one would write it in an afternoon with Node and `ws`: the messages of arxosrt, in memory, no limits.
-// A message is encoded once and sent to each member.
+// A message is encoded once, into bytes, and sent to each member.
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
 
@@ -12,10 +12,12 @@ let nextLock = 1;
 
 const now = () => new Date().toISOString();
 
+const TEXT = { binary: false };
+
 function tell(room, message, except) {
-  const text = JSON.stringify({ ...message, timestamp: now() });
+  const bytes = Buffer.from(JSON.stringify({ ...message, timestamp: now() }));
   for (const member of rooms.get(room) ?? []) {
-    if (member !== except) member.socket.send(text);
+    if (member !== except) member.socket.send(bytes, TEXT);
   }
 }
 
