@@ -17,9 +17,9 @@ pub struct Options {
     #[arg(value_enum)]
     pub scenarios: Vec<Scenario>,
 
-    /// How often each scenario is run against each peer, the peers in turn.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub runs: usize,
+    /// How often each scenario is run against each peer, the peers in turn [default: 3, and 5 for slow].
+    #[arg(long, value_name = "N")]
+    pub runs: Option<usize>,
 
     /// Which servers to measure.
     #[arg(
@@ -58,6 +58,11 @@ impl Options {
         } else {
             self.scenarios.clone()
         }
+    }
+
+    pub fn runs_of(&self, scenario: Scenario) -> usize {
+        let usual = if self.quick { 1 } else { scenario.usual_runs() };
+        self.runs.unwrap_or(usual).max(1)
     }
 
     /// The peers in the order in which they take turns. Whoever asks for the floor gets both of them.

@@ -83,11 +83,7 @@ fn measure(options: &Options, stable: &Stable, scenarios: &[Scenario], peers: &[
     let mut rows = Vec::new();
     for scenario in scenarios {
         let mut sections: Vec<Section> = scenario.cases().iter().map(Section::new).collect();
-        let runs = if options.quick {
-            1
-        } else {
-            options.runs.max(scenario.runs_min())
-        };
+        let runs = options.runs_of(*scenario);
         for round in 0..runs {
             for peer in peers.iter().copied().filter(|peer| scenario.suits(*peer)) {
                 eprintln!("{} {}/{runs}: {peer}", scenario.name(), round + 1);

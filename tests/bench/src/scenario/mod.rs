@@ -108,9 +108,9 @@ impl Scenario {
         }
     }
 
-    /// How many runs are too few to say anything.
-    pub fn runs_min(self) -> usize {
-        if self == Self::Slow { 5 } else { 1 }
+    /// How many runs it takes to say something: a tail needs more of them than a median does.
+    pub fn usual_runs(self) -> usize {
+        if self == Self::Slow { 5 } else { 3 }
     }
 
     pub fn run(self, stage: &Stage<'_>) -> io::Result<Answers> {

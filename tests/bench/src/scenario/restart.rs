@@ -106,18 +106,32 @@ fn take_locks(
 /// What the server itself says about how many locks it holds.
 fn active_locks(server: &Server) -> io::Result<f64> {
     let status = server.get("/v1/realtime/connection-status")?;
-    let after = status
-        .split("\"active_locks\":")
-        .nth(1)
-        .map(str::trim_start);
-    let digits = after.map(|text| {
-        text.split(|c: char| !c.is_ascii_digit())
-            .next()
-            .unwrap_or_default()
-    });
-    digits
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| {
-            io::Error::other(format!("connection-status without active_locks: {status}"))
-        })
+    number_after(&status, "\"active_locks\":").ok_or_else(|| {
+        io::Error::other(format!("connection-status without active_locks: {status}"))
+    })
+}
+
+fn number_after(json: &str, key: &str) -> Option<f64> {
+    let value = json.split_once(key)?.1.trim_start();
+    value
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_behind_its_key() {
+        let status = r#"{"total_users":3,"active_locks": 100000,"active_conflicts":0}"#;
+        assert_eq!(number_after(status, "\"active_locks\":"), Some(100_000.0));
+        assert_eq!(number_after(status, "\"active_rooms\":"), None);
+        assert_eq!(
+            number_after(r#"{"active_locks":null}"#, "\"active_locks\":"),
+            None
+        );
+    }
 }
