@@ -13,7 +13,7 @@ const IN_FLIGHT_MAX: usize = 32;
 /// Longer than this without anybody joining means that nobody will.
 const STALL: Duration = Duration::from_secs(20);
 /// After the last join, the room is quiet when nothing was heard for this long.
-const QUIET: Duration = Duration::from_millis(150);
+const QUIET: Duration = Duration::from_millis(80);
 const QUIET_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Connects one client per entry of `rooms` and has it join that room; client and user number are the entry's index.

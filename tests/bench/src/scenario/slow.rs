@@ -49,7 +49,7 @@ const FLOOD_BODY_BYTES: usize = 1 << 10;
 /// What is still under way after the window is waited for no longer than this.
 const DRAIN: Duration = Duration::from_millis(500);
 /// What the hanging client finds in its socket when it wakes up is read until nothing came for this long.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(200);
 
 pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
     let stuck_first = stage.round % 2 == 1;
