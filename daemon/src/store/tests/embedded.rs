@@ -280,6 +280,19 @@ fn what_is_committed_moves_into_the_store_when_nothing_comes() {
 }
 
 #[test]
+fn after_a_clean_end_the_file_alone_is_the_store() {
+    let (dir, path) = place();
+    let bench = Bench::open(EngineKind::Embedded, &path);
+    bench.commit(batch(1, vec![part("a", 0, b"e", 1)])).unwrap();
+    bench.store.close().unwrap();
+    let copy = dir.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    let bench = Bench::open(EngineKind::Embedded, &copy);
+    assert!(bench.recovered.clean);
+    assert_eq!(bench.store.load(&building("a")).unwrap().position, 1);
+}
+
+#[test]
 fn a_hundred_thousand_locked_buildings_come_back() {
     const BUILDINGS: u64 = 100_000;
     let (_dir, path) = place();
