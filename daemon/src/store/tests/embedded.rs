@@ -301,9 +301,10 @@ fn a_hundred_thousand_locked_buildings_come_back() {
         live_locks: 1,
         ..part(&format!("building {i}"), 0, &i.to_le_bytes(), 1)
     };
-    bench
-        .commit(batch(1, (0..BUILDINGS).map(locked).collect()))
-        .unwrap();
+    for number in 1..=100 {
+        let parts = (BUILDINGS / 100 * (number - 1)..BUILDINGS / 100 * number).map(locked);
+        bench.commit(batch(number, parts.collect())).unwrap();
+    }
     bench.store.close().unwrap();
 
     let bench = Bench::open(EngineKind::Embedded, &path);
