@@ -1,5 +1,16 @@
 //! Editing locks: multi-granularity locks (Gray) with leases, fencing tokens, a fair queue and editing requests.
 
+pub(crate) mod closure;
+pub mod guard;
+pub(crate) mod lease;
+pub(crate) mod outlook;
+pub(crate) mod queue;
+pub(crate) mod request;
+pub(crate) mod table;
+pub(crate) mod timer;
+pub(crate) mod token_set;
+pub(crate) mod waits_for;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -128,7 +139,15 @@ mod tests {
             let id = LockId(Token(n));
             assert_eq!(LockId::parse(&id.to_string()), Some(id), "{id}");
         }
-        for bad in ["", "lk_", "lk_01", "lk_A", "w_1", "lk_zzzzzzzzzzzzz", "lk_-1"] {
+        for bad in [
+            "",
+            "lk_",
+            "lk_01",
+            "lk_A",
+            "w_1",
+            "lk_zzzzzzzzzzzzz",
+            "lk_-1",
+        ] {
             assert_eq!(LockId::parse(bad), None, "{bad}");
         }
     }

@@ -1,0 +1,215 @@
+//! Which nodes of the tree building > floor > item does a lock take, and in which mode?
+//!
+//! Gray's multi-granularity locking, reduced to what the lock types need: an exclusive mode on what is locked and an
+//! intention on everything above it. Two locks conflict exactly when they meet on a node and one of the two is
+//! exclusive there. A view takes no node: it never blocks and is never blocked.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
+use super::LockType;
+use crate::building::command::{Place, Target};
+use crate::id::{ResourceId, RoomId};
+
+/// A mode on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    /// Something below is locked.
+    Intent,
+    /// The node and everything below it are locked.
+    Exclusive,
+}
+
+/// A node of the tree, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node<'a> {
+    Building,
+    Floor(&'a RoomId),
+    Item(&'a ResourceId),
+}
+
+/// What one lock takes: every node once, in its strongest mode.
+pub(crate) type Closure<'a> = SmallVec<[(Node<'a>, Mode); 3]>;
+
+/// The closure of a lock of this type on these targets.
+pub(crate) fn closure(lock_type: LockType, targets: &[Target]) -> Closure<'_> {
+    let mut nodes = Closure::new();
+    let whole_place = match lock_type {
+        LockType::FloorEdit | LockType::GridCalibration => true,
+        LockType::ObjectEdit | LockType::RouteEdit => false,
+        LockType::AnalyticsView => return nodes,
+    };
+    for target in targets {
+        match &target.place {
+            Place::Building(_) if whole_place => join(&mut nodes, Node::Building, Mode::Exclusive),
+            Place::Floor(floor) if whole_place => {
+                join(&mut nodes, Node::Building, Mode::Intent);
+                join(&mut nodes, Node::Floor(floor), Mode::Exclusive);
+            }
+            place => {
+                join(&mut nodes, Node::Building, Mode::Intent);
+                for floor in floors(place) {
+                    join(&mut nodes, Node::Floor(floor), Mode::Intent);
+                }
+                join(&mut nodes, Node::Item(&target.resource), Mode::Exclusive);
+            }
+        }
+    }
+    nodes
+}
+
+/// The floors that a thing lies on.
+pub(crate) fn floors(place: &Place) -> &[RoomId] {
+    match place {
+        Place::Building(_) => &[],
+        place => place.rooms(),
+    }
+}
+
+fn join<'a>(nodes: &mut Closure<'a>, node: Node<'a>, mode: Mode) {
+    match nodes.iter_mut().find(|(n, _)| *n == node) {
+        Some((_, there)) => *there = mode.max(*there),
+        None => nodes.push((node, mode)),
+    }
+}
+
+/// Whether two locks of different sessions exclude each other.
+pub(crate) fn conflict(a: &Closure<'_>, b: &Closure<'_>) -> bool {
+    a.iter().any(|(node, mode)| {
+        b.iter().any(|(other, theirs)| {
+            node == other && (*mode == Mode::Exclusive || *theirs == Mode::Exclusive)
+        })
+    })
+}
+
+/// How many hold or want a node, by mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) intents: u32,
+    pub(crate) exclusives: u32,
+}
+
+impl Counts {
+    pub(crate) const NONE: Counts = Counts {
+        intents: 0,
+        exclusives: 0,
+    };
+
+    pub(crate) fn add(&mut self, mode: Mode) {
+        match mode {
+            Mode::Intent => self.intents += 1,
+            Mode::Exclusive => self.exclusives += 1,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, mode: Mode) {
+        match mode {
+            Mode::Intent => self.intents -= 1,
+            Mode::Exclusive => self.exclusives -= 1,
+        }
+    }
+
+    pub(crate) fn plus(self, other: Counts) -> Counts {
+        Counts {
+            intents: self.intents + other.intents,
+            exclusives: self.exclusives + other.exclusives,
+        }
+    }
+
+    pub(crate) fn minus(self, other: Counts) -> Counts {
+        Counts {
+            intents: self.intents.saturating_sub(other.intents),
+            exclusives: self.exclusives.saturating_sub(other.exclusives),
+        }
+    }
+
+    /// Whether somebody who is counted here excludes `mode`.
+    pub(crate) fn exclude(self, mode: Mode) -> bool {
+        self.exclusives > 0 || (mode == Mode::Exclusive && self.intents > 0)
+    }
+}
+
+/// Something about nodes. Nodes about which there is nothing take no memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeMap<T> {
+    building: T,
+    floors: HashMap<RoomId, T, RandomState>,
+    items: HashMap<ResourceId, T, RandomState>,
+}
+
+impl<T: Default> NodeMap<T> {
+    pub(crate) fn get(&self, node: Node<'_>) -> Option<&T> {
+        match node {
+            Node::Building => Some(&self.building),
+            Node::Floor(floor) => self.floors.get(floor),
+            Node::Item(item) => self.items.get(item),
+        }
+    }
+
+    pub(crate) fn entry(&mut self, node: Node<'_>) -> &mut T {
+        match node {
+            Node::Building => &mut self.building,
+            Node::Floor(floor) => self.floors.entry(floor.clone()).or_default(),
+            Node::Item(item) => self.items.entry(item.clone()).or_default(),
+        }
+    }
+
+    /// Changes what is there and forgets the node when `change` says that nothing is left.
+    pub(crate) fn change(&mut self, node: Node<'_>, change: impl FnOnce(&mut T) -> bool) {
+        let empty = match node {
+            Node::Building => {
+                change(&mut self.building);
+                return;
+            }
+            Node::Floor(floor) => self.floors.get_mut(floor).is_some_and(change),
+            Node::Item(item) => self.items.get_mut(item).is_some_and(change),
+        };
+        match node {
+            Node::Floor(floor) if empty => drop(self.floors.remove(floor)),
+            Node::Item(item) if empty => drop(self.items.remove(item)),
+            _ => {}
+        }
+    }
+
+    /// Every node about which there is something, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Node<'_>, &T)> {
+        let floors = self
+            .floors
+            .iter()
+            .map(|(floor, it)| (Node::Floor(floor), it));
+        let items = self.items.iter().map(|(item, it)| (Node::Item(item), it));
+        std::iter::once((Node::Building, &self.building))
+            .chain(floors)
+            .chain(items)
+    }
+}
+
+impl NodeMap<Counts> {
+    pub(crate) fn counts(&self, node: Node<'_>) -> Counts {
+        self.get(node).copied().unwrap_or(Counts::NONE)
+    }
+
+    pub(crate) fn add(&mut self, closure: &Closure<'_>) {
+        for &(node, mode) in closure {
+            self.entry(node).add(mode);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, closure: &Closure<'_>) {
+        for &(node, mode) in closure {
+            self.change(node, |counts| {
+                counts.remove(mode);
+                *counts == Counts::NONE
+            });
+        }
+    }
+
+    /// Whether somebody who is counted here would exclude a lock with this closure.
+    pub(crate) fn exclude(&self, closure: &Closure<'_>) -> bool {
+        closure
+            .iter()
+            .any(|&(node, mode)| self.counts(node).exclude(mode))
+    }
+}

@@ -1,0 +1,327 @@
+//! What will the table be once the decision so far has happened?
+//!
+//! Deciding only looks, but a decision may do several things, and the later ones must see the earlier ones: what is
+//! released may be granted to a waiter, a hand-over is a release and a grant. An outlook is the table and the queue
+//! with the changes so far laid over them. Whether a lock can be granted is answered here and nowhere else.
+
+use smallvec::SmallVec;
+
+use super::closure::{Closure, Counts, Node, NodeMap, closure, conflict};
+use super::guard::{Guard, Guards};
+use super::queue::{Queue, Waiter};
+use super::table::{Lock, Table};
+use super::token_set::TokenSet;
+use super::{LockType, Ticket, Token};
+use crate::building::command::Target;
+use crate::id::SessionId;
+
+/// A lock that this decision grants.
+#[derive(Debug)]
+struct Grant {
+    session: SessionId,
+    lock_type: LockType,
+    targets: SmallVec<[Target; 1]>,
+}
+
+/// Table and queue as they will be.
+#[derive(Debug)]
+pub(crate) struct Outlook<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) queue: &'a Queue,
+    guards: Guards,
+    released: TokenSet,
+    grants: Vec<Grant>,
+    gone: SmallVec<[Ticket; 2]>,
+    stirs: bool,
+    /// What `released` and `grants` change. Absent while nothing has changed that anybody could ask about.
+    change: Option<Box<Change>>,
+}
+
+#[derive(Debug, Default)]
+struct Change {
+    less: NodeMap<Counts>,
+    more: NodeMap<Counts>,
+}
+
+/// Why a lock cannot be granted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// Others hold it.
+    Held,
+    /// Others have come before.
+    Waiters,
+}
+
+impl<'a> Outlook<'a> {
+    pub(crate) fn new(table: &'a Table, queue: &'a Queue, guards: Guards) -> Self {
+        let (released, grants, gone) = (TokenSet::default(), Vec::new(), SmallVec::new());
+        Outlook {
+            table,
+            queue,
+            guards,
+            released,
+            grants,
+            gone,
+            stirs: false,
+            change: None,
+        }
+    }
+
+    /// The lock, if it is still held and was not granted by this decision itself.
+    pub(crate) fn lock(&self, token: Token) -> Option<&'a Lock> {
+        if self.released.contains(token) {
+            None
+        } else {
+            self.table.get(token)
+        }
+    }
+
+    /// Whether the waiter still waits.
+    pub(crate) fn waits(&self, ticket: Ticket) -> bool {
+        !self.gone.contains(&ticket) && self.queue.get(ticket).is_some()
+    }
+
+    /// Those who still wait, the first who came first.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = &'a Waiter> {
+        self.queue
+            .iter()
+            .filter(|waiter| !self.gone.contains(&waiter.ticket))
+    }
+
+    pub(crate) fn gone(&self) -> &[Ticket] {
+        &self.gone
+    }
+
+    pub(crate) fn release(&mut self, lock: &Lock) {
+        self.released.insert(lock.token);
+        self.stirs |= self.queue.may_conflict(&lock.closure());
+        self.change
+            .get_or_insert_default()
+            .less
+            .add(&lock.closure());
+    }
+
+    pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &[Target]) {
+        self.change
+            .get_or_insert_default()
+            .more
+            .add(&closure(lock_type, targets));
+        self.grants.push(Grant {
+            session: session.clone(),
+            lock_type,
+            targets: targets.into(),
+        });
+    }
+
+    pub(crate) fn dequeue(&mut self, ticket: Ticket) {
+        self.gone.push(ticket);
+        self.stirs = true;
+    }
+
+    /// Whether anything has changed so far by which somebody's turn may have come.
+    pub(crate) fn stirs(&self) -> bool {
+        self.stirs
+    }
+
+    /// Locks held and about to be held by a session.
+    pub(crate) fn count_of_session(&self, session: &SessionId) -> usize {
+        let released = match self.released.len() {
+            0 => 0,
+            _ => self
+                .table
+                .of_session(session)
+                .filter(|lock| self.released.contains(lock.token))
+                .count(),
+        };
+        let granted = self
+            .grants
+            .iter()
+            .filter(|grant| grant.session == *session)
+            .count();
+        self.table.count_of_session(session) - released + granted
+    }
+
+    /// Whether a lock with this closure is excluded by what other sessions hold: one look at each node's counts.
+    /// Only where somebody does exclude it, the session's own part is subtracted.
+    pub(crate) fn held_by_others(&self, wanted: &Closure<'_>, session: &SessionId) -> bool {
+        if !self.guards.hold(Guard::Exclusion) {
+            return false;
+        }
+        let looked_at = if self.guards.hold(Guard::AllOrNothing) {
+            &wanted[..]
+        } else {
+            &wanted[..wanted.len().min(3)]
+        };
+        looked_at.iter().any(|&(node, mode)| {
+            let all = self.counts(node);
+            if !all.exclude(mode) {
+                return false;
+            }
+            !self.guards.hold(Guard::OwnLocks)
+                || all.minus(self.own_counts(node, session)).exclude(mode)
+        })
+    }
+
+    /// Whether nothing but the lock itself keeps `session` from having it.
+    pub(crate) fn can_move(&self, lock: &Lock, session: &SessionId) -> bool {
+        if !self.guards.hold(Guard::HandOver) {
+            return true;
+        }
+        lock.closure().iter().all(|&(node, mode)| {
+            let mut itself = Counts::NONE;
+            itself.add(mode);
+            !self
+                .counts(node)
+                .minus(itself)
+                .minus(self.own_counts(node, session))
+                .exclude(mode)
+        })
+    }
+
+    /// Other sessions' locks that exclude this closure, the smallest tokens first, at most `max`.
+    pub(crate) fn blockers(
+        &self,
+        wanted: &Closure<'_>,
+        session: &SessionId,
+        max: usize,
+    ) -> Vec<&'a Lock> {
+        self.table.conflicting(wanted, max, |lock| {
+            lock.session == *session || self.released.contains(lock.token)
+        })
+    }
+
+    /// Whether the lock can be granted to a newcomer; if so or not, which earlier waiters it passes.
+    pub(crate) fn obstacle(
+        &self,
+        wanted: &Closure<'_>,
+        session: &SessionId,
+    ) -> (Option<Obstacle>, SmallVec<[Ticket; 2]>) {
+        let held = self
+            .held_by_others(wanted, session)
+            .then_some(Obstacle::Held);
+        if !self.guards.hold(Guard::Fifo) || !self.queue.may_conflict(wanted) {
+            return (held, SmallVec::new());
+        }
+        let asker = self.standing(session);
+        let (mut passes, mut behind) = (SmallVec::new(), None);
+        for other in self
+            .waiters()
+            .filter(|other| other.actor.session != *session)
+        {
+            if !conflict(&other.closure(), wanted) {
+                continue;
+            }
+            if asker.blocks(other) {
+                passes.push(other.ticket);
+            } else {
+                behind = Some(Obstacle::Waiters);
+            }
+        }
+        (held.or(behind), passes)
+    }
+
+    /// Whether a waiter's turn has come.
+    pub(crate) fn is_next(&self, waiter: &Waiter) -> bool {
+        let wanted = waiter.closure();
+        if self.held_by_others(&wanted, &waiter.actor.session) {
+            return false;
+        }
+        !self.guards.hold(Guard::Fifo)
+            || !self
+                .waiters()
+                .any(|other| self.comes_before(other, waiter, &wanted))
+    }
+
+    /// What a session holds and waits for.
+    pub(crate) fn standing<'s>(&self, session: &'s SessionId) -> Standing<'s, 'a> {
+        let mut holds = NodeMap::default();
+        self.for_each_of_session(session, |closure| holds.add(&closure));
+        let waits = self
+            .waiters()
+            .filter(|waiter| waiter.actor.session == *session)
+            .collect();
+        Standing {
+            session,
+            holds,
+            waits,
+        }
+    }
+
+    /// Whether `other` stands ahead of `waiter` and wants the same.
+    pub(crate) fn comes_before(
+        &self,
+        other: &Waiter,
+        waiter: &Waiter,
+        wanted: &Closure<'_>,
+    ) -> bool {
+        other.actor.session != waiter.actor.session
+            && other.precedes(waiter)
+            && conflict(&other.closure(), wanted)
+    }
+
+    fn counts(&self, node: Node<'_>) -> Counts {
+        let counts = self.table.counts(node);
+        match &self.change {
+            None => counts,
+            Some(change) => counts
+                .plus(change.more.counts(node))
+                .minus(change.less.counts(node)),
+        }
+    }
+
+    fn own_counts(&self, node: Node<'_>, session: &SessionId) -> Counts {
+        let mut own = Counts::NONE;
+        self.for_each_of_session(session, |closure| {
+            for (_, mode) in closure.into_iter().filter(|(n, _)| *n == node) {
+                own.add(mode);
+            }
+        });
+        own
+    }
+
+    fn for_each_of_session(&self, session: &SessionId, mut each: impl FnMut(Closure<'_>)) {
+        let held = self
+            .table
+            .of_session(session)
+            .filter(|lock| !self.released.contains(lock.token));
+        held.for_each(|lock| each(lock.closure()));
+        let granted = self.grants.iter().filter(|grant| grant.session == *session);
+        granted.for_each(|grant| each(closure(grant.lock_type, &grant.targets)));
+    }
+}
+
+/// What one session holds and waits for, gathered once to be asked about often.
+pub(crate) struct Standing<'s, 'a> {
+    session: &'s SessionId,
+    holds: NodeMap<Counts>,
+    waits: SmallVec<[&'a Waiter; 1]>,
+}
+
+impl<'a> Standing<'_, 'a> {
+    /// Whether what the session holds excludes this closure.
+    pub(crate) fn holds_against(&self, wanted: &Closure<'_>) -> bool {
+        self.holds.exclude(wanted)
+    }
+
+    pub(crate) fn session(&self) -> &SessionId {
+        self.session
+    }
+
+    /// Its places in the queue.
+    pub(crate) fn waits(&self) -> &[&'a Waiter] {
+        &self.waits
+    }
+
+    /// Whether `waiter` waits for the session: for what it holds, or for an earlier wait of it.
+    pub(crate) fn blocks(&self, waiter: &Waiter) -> bool {
+        if waiter.actor.session == *self.session {
+            return false;
+        }
+        let wanted = waiter.closure();
+        self.holds_against(&wanted)
+            || self
+                .waits
+                .iter()
+                .any(|own| own.precedes(waiter) && conflict(&own.closure(), &wanted))
+    }
+}
