@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arxosrt_core::control::Changed;
 use arxosrt_core::control::code::Code;
 use arxosrt_core::control::document::{DrainRequest, NoticeRequest, ReasonRequest};
 use arxosrt_core::control::hello::Peer;
-use arxosrt_core::control::{Changed, OperatorEvent};
 use arxosrt_core::id::{RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockId, TOKEN_MAX, Token};
 use axum::extract::State;
@@ -222,16 +222,15 @@ async fn change(
     })
 }
 
-/// Writes the audit record and tells the streams of the topic `audit`.
+/// Writes the audit record. The hub tells the streams of the topic `audit` once it is kept.
 async fn record(
     server: &Server,
     peer: &Peer,
     deed: Deed,
     result: &'static str,
 ) -> Result<Option<u64>, RecordsError> {
-    let at = wall_now();
     let entry = AuditEntry {
-        at_ms: at.0,
+        at_ms: wall_now().0,
         actor: peer.actor(),
         uid: peer.uid,
         pid: peer.pid,
@@ -251,16 +250,6 @@ async fn record(
         result,
         "an operator's change"
     );
-    // Nobody may be listening.
-    let _ = server.audits.send(OperatorEvent {
-        at: at.to_string(),
-        topic: "audit".into(),
-        kind: format!("audit.{}", entry.action),
-        room_id: None,
-        user_id: None,
-        subject: Some(entry.target.clone()),
-        detail: Some(format!("{} by {}", entry.result, entry.actor)),
-    });
     let recorded = server.context.records.record(entry).await;
     if let Err(error) = &recorded {
         tracing::error!(?error, "the audit record above could not be stored");
