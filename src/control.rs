@@ -234,7 +234,9 @@ pub struct Changed {
     pub target: String,
     /// How many things it touched.
     pub count: u64,
-    /// The audit record's number.
+    /// There is an audit record of it.
+    pub audited: bool,
+    /// The audit record's number, if the store tells it.
     pub audit_id: Option<u64>,
 }
 

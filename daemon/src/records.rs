@@ -106,7 +106,7 @@ impl StoreRecords {
 }
 
 impl Records for StoreRecords {
-    fn record(&self, entry: AuditEntry) -> Answer<'_, u64> {
+    fn record(&self, entry: AuditEntry) -> Answer<'_, Option<u64>> {
         Box::pin(async move {
             let record = AuditRecord {
                 at_ms: entry.at_ms,
@@ -122,7 +122,7 @@ impl Records for StoreRecords {
             let kept = record.clone();
             self.ask(|reply| Ask::Record { entry: record, reply }).await?;
             let rows = self.read(move |store| store.audit_list(AUDIT_LOOKBACK)).await?;
-            Ok(rows.iter().find(|row| row.record == kept).map_or(0, |row| row.id))
+            Ok(rows.iter().find(|row| row.record == kept).map(|row| row.id))
         })
     }
 

@@ -87,7 +87,7 @@ fn outcome(
 ) -> Result<(), Failure> {
     let changed: Changed = read(&document.object)?;
     output.outcome(document, &changed.target, &sentence(&changed))?;
-    if changed.audit_id.is_none() {
+    if !changed.audited {
         output.remark("warning: the daemon could not write its audit record; its log has it");
     }
     Ok(())

@@ -30,6 +30,8 @@ pub struct Output {
     is_terminal: bool,
     colors: bool,
     error_colors: bool,
+    /// The reader has gone, and the command knows it.
+    is_abandoned: bool,
 }
 
 impl Output {
@@ -44,6 +46,7 @@ impl Output {
             is_terminal,
             colors: wants_color(global.color, is_terminal),
             error_colors: wants_color(global.color, io::stderr().is_terminal()),
+            is_abandoned: false,
         }
     }
 
@@ -185,12 +188,13 @@ impl Output {
 
     /// Everything so far, out.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.to.flush().map_err(Failure::from_write)
+        let flushed = self.to.flush();
+        self.judge(flushed)
     }
 
-    /// The end of a command that went well.
+    /// The end of a command that went well. What is left for a reader that is known to have gone is no failure.
     pub fn finish(&mut self) -> Result<(), Failure> {
-        self.flush()
+        if self.is_abandoned { Ok(()) } else { self.flush() }
     }
 
     /// The end of a command that did not.
@@ -259,9 +263,15 @@ impl Output {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.to
-            .write_all(text.as_bytes())
-            .map_err(Failure::from_write)
+        let written = self.to.write_all(text.as_bytes());
+        self.judge(written)
+    }
+
+    fn judge(&mut self, written: io::Result<()>) -> Result<(), Failure> {
+        written.map_err(|error| {
+            self.is_abandoned |= error.kind() == io::ErrorKind::BrokenPipe;
+            Failure::from_write(error)
+        })
     }
 }
 

@@ -1,16 +1,16 @@
 //! What operators change. Each change is asked of the hub, then recorded: who, what, why, with which result.
 //!
 //! A change runs as a task of its own: an operator who hangs up in the middle neither stops it nor keeps it out of the
-//! audit. If the audit cannot be written the change has still happened; the answer then has no `audit_id` and the
+//! audit. If the audit cannot be written the change has still happened; the answer then says `audited: false` and the
 //! daemon's log has the record.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arxosrt_core::control::Changed;
 use arxosrt_core::control::code::Code;
 use arxosrt_core::control::document::{DrainRequest, NoticeRequest, ReasonRequest};
 use arxosrt_core::control::hello::Peer;
-use arxosrt_core::control::{Changed, OperatorEvent};
 use arxosrt_core::id::{RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockId, TOKEN_MAX, Token};
 use axum::extract::State;
@@ -20,7 +20,7 @@ use axum::response::Response;
 
 use super::extract::{Admin, Input, Named, Operating};
 use super::failure::Failure;
-use super::records::AuditEntry;
+use super::records::{AuditEntry, RecordsError};
 use super::routes::{document, find_room};
 use super::server::{Server, wall_now};
 use super::{DRAIN_WINDOW_MS_MAX, REASON_BYTES_MAX};
@@ -42,15 +42,16 @@ pub(super) async fn notice(
         action: "room.send",
         target: room.to_string(),
         reason,
+        not_found: Code::RoomNotFound,
     };
-    // The hub answers with the message's sequence number; what it touched is one room.
     let ask = move |by, reply| Ask::Broadcast {
         room,
         message,
         by: Some(by),
         reply,
     };
-    change(server, peer, deed, ask, |_seq| 1).await
+    // The hub's figure is the message's sequence number.
+    change(server, peer, deed, ask, Count::One).await
 }
 
 /// `DELETE /v1/users/{id}`: end all sessions of a user.
@@ -65,6 +66,7 @@ pub(super) async fn kick_user(
         action: "user.kick",
         target: user.to_string(),
         reason: Some(reason.clone()),
+        not_found: Code::UserNotFound,
     };
     let ask = move |by, reply| Ask::Kick {
         user: Some(user),
@@ -73,7 +75,7 @@ pub(super) async fn kick_user(
         by,
         reply,
     };
-    change_something(server, peer, deed, ask, Code::UserNotFound).await
+    change(server, peer, deed, ask, Count::Touched).await
 }
 
 /// `DELETE /v1/sessions/{id}`: end one session.
@@ -88,6 +90,7 @@ pub(super) async fn kick_session(
         action: "session.kick",
         target: session.to_string(),
         reason: Some(reason.clone()),
+        not_found: Code::SessionNotFound,
     };
     let ask = move |by, reply| Ask::Kick {
         user: None,
@@ -96,7 +99,7 @@ pub(super) async fn kick_session(
         by,
         reply,
     };
-    change_something(server, peer, deed, ask, Code::SessionNotFound).await
+    change(server, peer, deed, ask, Count::Touched).await
 }
 
 /// `DELETE /v1/locks/{id}` with `If-Match: TOKEN`: take a lock from its holder, if it is still the lock that was seen.
@@ -113,6 +116,7 @@ pub(super) async fn force_release(
         action: "lock.force_release",
         target: lock.to_string(),
         reason: Some(reason.clone()),
+        not_found: Code::LockNotFound,
     };
     let ask = move |by, reply| Ask::ForceRelease {
         lock,
@@ -121,7 +125,7 @@ pub(super) async fn force_release(
         by,
         reply,
     };
-    change_something(server, peer, deed, ask, Code::LockNotFound).await
+    change(server, peer, deed, ask, Count::One).await
 }
 
 /// `POST /v1/drain`: send every client away over a window.
@@ -138,15 +142,27 @@ pub(super) async fn drain(
         action: "drain",
         target: "daemon".into(),
         reason: reason.map(check_reason).transpose()?,
+        not_found: Code::Internal,
     };
     let ask = move |by, reply| Ask::Drain {
         window_ms,
         by: Some(by),
         reply,
     };
-    let answer = change(Arc::clone(&server), peer, deed, ask, |count| count).await?;
+    let answer = change(Arc::clone(&server), peer, deed, ask, Count::Any).await?;
     server.draining.store(true, Ordering::Relaxed);
     Ok(answer)
+}
+
+/// What the hub's figure says about how much was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    /// Nothing: one thing was changed.
+    One,
+    /// So many, and none means that there was no such target.
+    Touched,
+    /// So many, and none is fine.
+    Any,
 }
 
 /// What is done, to what, and why.
@@ -154,44 +170,17 @@ struct Deed {
     action: &'static str,
     target: String,
     reason: Option<String>,
-}
-
-/// A change that must touch something: none is `not_found`.
-async fn change_something(
-    server: Arc<Server>,
-    peer: Arc<Peer>,
-    deed: Deed,
-    ask: impl FnOnce(Operator, Reply<u64>) -> Ask + Send + 'static,
+    /// What it means when there is no such target.
     not_found: Code,
-) -> Answer {
-    let target = deed.target.clone();
-    perform(server, peer, deed, ask, move |count| match count {
-        0 => Err(Failure::new(
-            not_found,
-            format!("{}: {target:?}", not_found.title()),
-        )),
-        count => Ok(count),
-    })
-    .await
 }
 
+/// Asks, records, tells; to the end, whoever is still listening.
 async fn change(
     server: Arc<Server>,
     peer: Arc<Peer>,
     deed: Deed,
     ask: impl FnOnce(Operator, Reply<u64>) -> Ask + Send + 'static,
-    count: impl FnOnce(u64) -> u64 + Send + 'static,
-) -> Answer {
-    perform(server, peer, deed, ask, |answer| Ok(count(answer))).await
-}
-
-/// Asks, judges the hub's figure, records, tells; to the end, whoever is still listening.
-async fn perform(
-    server: Arc<Server>,
-    peer: Arc<Peer>,
-    deed: Deed,
-    ask: impl FnOnce(Operator, Reply<u64>) -> Ask + Send + 'static,
-    judge: impl FnOnce(u64) -> Result<u64, Failure> + Send + 'static,
+    count: Count,
 ) -> Answer {
     let task = tokio::spawn(async move {
         let by = Operator {
@@ -200,12 +189,19 @@ async fn perform(
             pid: peer.pid,
             role: peer.role.as_str(),
         };
-        let outcome = server.ask(|reply| ask(by, reply)).await.and_then(judge);
+        let outcome = match server.ask(|reply| ask(by, reply)).await {
+            Ok(0) if count == Count::Touched => Err(Failure::new(
+                deed.not_found,
+                format!("{}: {:?}", deed.not_found.title(), deed.target),
+            )),
+            Ok(figure) => Ok(if count == Count::One { 1 } else { figure }),
+            Err(failure) => Err(failure.or_not_found(deed.not_found)),
+        };
         let result = outcome
             .as_ref()
             .map_or_else(|failure| failure.code.name(), |_| "ok");
         let (action, target) = (deed.action, deed.target.clone());
-        let audit_id = record(&server, &peer, deed, result).await;
+        let recorded = record(&server, &peer, deed, result).await;
         let count = outcome?;
         document(
             "Changed",
@@ -213,7 +209,8 @@ async fn perform(
                 action: action.into(),
                 target,
                 count,
-                audit_id,
+                audited: recorded.is_ok(),
+                audit_id: recorded.unwrap_or_default(),
             },
         )
     });
@@ -225,11 +222,15 @@ async fn perform(
     })
 }
 
-/// Writes the audit record and tells the streams of the topic `audit`.
-async fn record(server: &Server, peer: &Peer, deed: Deed, result: &'static str) -> Option<u64> {
-    let at = wall_now();
+/// Writes the audit record. The hub tells the streams of the topic `audit` once it is kept.
+async fn record(
+    server: &Server,
+    peer: &Peer,
+    deed: Deed,
+    result: &'static str,
+) -> Result<Option<u64>, RecordsError> {
     let entry = AuditEntry {
-        at_ms: at.0,
+        at_ms: wall_now().0,
         actor: peer.actor(),
         uid: peer.uid,
         pid: peer.pid,
@@ -249,23 +250,11 @@ async fn record(server: &Server, peer: &Peer, deed: Deed, result: &'static str) 
         result,
         "an operator's change"
     );
-    // Nobody may be listening.
-    let _ = server.audits.send(OperatorEvent {
-        at: at.to_string(),
-        topic: "audit".into(),
-        kind: format!("audit.{}", entry.action),
-        room_id: None,
-        user_id: None,
-        subject: Some(entry.target.clone()),
-        detail: Some(format!("{} by {}", entry.result, entry.actor)),
-    });
-    match server.context.records.record(entry).await {
-        Ok(id) => Some(id),
-        Err(error) => {
-            tracing::error!(?error, "the audit record above could not be stored");
-            None
-        }
+    let recorded = server.context.records.record(entry).await;
+    if let Err(error) = &recorded {
+        tracing::error!(?error, "the audit record above could not be stored");
     }
+    recorded
 }
 
 /// A reason is a line of text: it is shown to the person concerned and in terminals.

@@ -57,6 +57,19 @@ impl Failure {
         }
     }
 
+    /// The hub's plain `not_found` by the name of what was looked for.
+    pub fn or_not_found(self, code: Code) -> Self {
+        let is_plain = self
+            .details
+            .as_ref()
+            .is_some_and(|details| details["code"] == "not_found");
+        if is_plain {
+            Failure::new(code, self.detail)
+        } else {
+            self
+        }
+    }
+
     /// The store's refusal.
     pub fn from_records(error: RecordsError) -> Self {
         match error {

@@ -15,8 +15,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RecordsError>> + 
 
 /// The store, as far as operators are concerned.
 pub trait Records: Send + Sync {
-    /// Keeps what an operator did; answers the record's number once it is durable.
-    fn record(&self, entry: AuditEntry) -> Answer<'_, u64>;
+    /// Keeps what an operator did; answers once it is durable, with the record's number if the store tells it.
+    fn record(&self, entry: AuditEntry) -> Answer<'_, Option<u64>>;
 
     /// The latest records, the latest first.
     fn audit(&self, limit: usize) -> Answer<'_, Vec<AuditRow>>;

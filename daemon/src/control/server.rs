@@ -22,7 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -35,13 +35,9 @@ use super::{
     HEAD_BYTES_MAX, HEAD_TIMEOUT, STREAMS_MAX, TURNED_AWAY_MAX, routes,
 };
 use crate::hub::ask::{Ask, Reply};
-use arxosrt_core::control::OperatorEvent;
 
 /// How long the loop rests after an accept that failed: the usual cause, no free descriptors, does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Audit events that may wait for the slowest stream.
-const AUDIT_QUEUE_MAX: usize = 64;
 
 /// Headers of one request.
 const HEADERS_MAX: usize = 64;
@@ -59,8 +55,6 @@ pub(super) struct Server {
     /// The last revision that a snapshot was given.
     pub revision: AtomicU64,
     pub watches: Watches,
-    /// What operators did, for streams of the topic `audit`.
-    pub audits: broadcast::Sender<OperatorEvent>,
     pub streams: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
@@ -133,7 +127,6 @@ impl Server {
             draining: AtomicBool::new(false),
             revision: AtomicU64::new(0),
             watches: Watches::default(),
-            audits: broadcast::Sender::new(AUDIT_QUEUE_MAX),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX - CONNECTIONS_RESERVED)),
             reserved: Arc::new(Semaphore::new(CONNECTIONS_RESERVED)),

@@ -26,7 +26,6 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::Frame;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
@@ -83,18 +82,12 @@ pub(super) async fn pump(
     topics: Topics,
     mut lines: Lines,
 ) -> Result<(), Ended> {
-    let mut audits = server.audits.subscribe();
     loop {
         tokio::select! {
             biased;
             () = server.shutdown.cancelled() => return lines.bye(server).await,
             () = lines.hung_up() => return Err(Ended),
             () = lines.silence() => lines.heartbeat().await?,
-            audit = audits.recv() => match audit {
-                Ok(event) => put(&mut lines, &topics, Observed::Event(event)).await?,
-                Err(RecvError::Lagged(dropped)) => put(&mut lines, &topics, Observed::Gap(dropped)).await?,
-                Err(RecvError::Closed) => return lines.bye(server).await,
-            },
             next = observed.recv() => match next {
                 Some(next) => {
                     put(&mut lines, &topics, next).await?;

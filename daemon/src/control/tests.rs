@@ -198,13 +198,13 @@ struct FakeRecords {
 }
 
 impl Records for FakeRecords {
-    fn record(&self, entry: AuditEntry) -> Answer<'_, u64> {
+    fn record(&self, entry: AuditEntry) -> Answer<'_, Option<u64>> {
         Box::pin(async move {
             let mut entries = self.entries.lock().unwrap();
             entries.push(entry);
             match *self.is_broken.lock().unwrap() {
                 true => Err(RecordsError::Unavailable("disk full".into())),
-                false => Ok(entries.len() as u64),
+                false => Ok(Some(entries.len() as u64)),
             }
         })
     }
@@ -857,8 +857,8 @@ async fn a_change_without_its_record_says_so_and_has_happened() {
         .send("DELETE", "/v1/users/alice", "", r#"{"reason":"r"}"#)
         .await;
     assert_eq!(
-        (done.status, &done.body["object"]["audit_id"]),
-        (200, &Value::Null)
+        (done.status, &done.body["object"]["audited"]),
+        (200, &json!(false))
     );
 }
 
@@ -971,14 +971,6 @@ async fn events_are_told_by_topic_with_gaps_and_a_good_bye() {
     assert_eq!(
         (&line["type"], &line["dropped"]),
         (&json!("gap"), &json!(17))
-    );
-
-    served
-        .send("DELETE", "/v1/users/alice", "", r#"{"reason":"r"}"#)
-        .await;
-    assert_eq!(
-        locks.next().await.unwrap()["object"]["kind"],
-        "audit.user.kick"
     );
 
     served.shutdown.cancel();
