@@ -24,9 +24,7 @@ impl Mono {
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock. For people and for the log, never for deadlines.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Wall(pub i64);
 
 /// The length of an RFC 3339 time in UTC with milliseconds: `2026-11-24T04:36:09.123Z`.

@@ -29,25 +29,11 @@ pub struct Args {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The daemon's control socket [default: the first of /run/arxosrt, $XDG_RUNTIME_DIR/arxosrt, $XDG_DATA_HOME/arxosrt that holds control.sock].
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "ARXOSRT_SOCKET",
-        value_name = "PATH"
-    )]
+    #[arg(short, long, global = true, env = "ARXOSRT_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
     /// The shape of the output.
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "ARXOSRT_OUTPUT",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
+    #[arg(short, long, global = true, env = "ARXOSRT_OUTPUT", value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
 
     /// How long an answer may take: 10, 10s, 1m30s, 500ms.
@@ -181,12 +167,7 @@ pub enum Rooms {
         /// The room.
         room: String,
         /// A line of text, sent as {"notice": TEXT}.
-        #[arg(
-            long,
-            value_name = "TEXT",
-            required_unless_present = "json",
-            conflicts_with = "json"
-        )]
+        #[arg(long, value_name = "TEXT", required_unless_present = "json", conflicts_with = "json")]
         text: Option<String>,
         /// Any JSON value; - reads it from standard input.
         #[arg(long, value_name = "JSON")]
@@ -310,9 +291,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
         let number: u32 = rest[..digits].parse().map_err(|_| bad())?;
         let letters = &rest[digits..];
-        let unit_end = letters
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(letters.len());
+        let unit_end = letters.find(|c: char| c.is_ascii_digit()).unwrap_or(letters.len());
         let unit = match &letters[..unit_end] {
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
@@ -329,10 +308,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn in_range(text: &str, duration: Duration) -> Result<Duration, String> {
     match duration {
         Duration::ZERO => Err(format!("{text:?} is no time at all")),
-        d if d > DURATION_MAX => Err(format!(
-            "{text:?} is more than {} h",
-            DURATION_MAX.as_secs() / 3600
-        )),
+        d if d > DURATION_MAX => Err(format!("{text:?} is more than {} h", DURATION_MAX.as_secs() / 3600)),
         d => Ok(d),
     }
 }
@@ -350,28 +326,10 @@ mod tests {
 
     #[test]
     fn durations_are_what_people_write() {
-        for (text, ms) in [
-            ("10", 10_000),
-            ("10s", 10_000),
-            ("1m30s", 90_000),
-            ("500ms", 500),
-            ("1h", 3_600_000),
-        ] {
+        for (text, ms) in [("10", 10_000), ("10s", 10_000), ("1m30s", 90_000), ("500ms", 500), ("1h", 3_600_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for bad in [
-            "",
-            "0",
-            "0s",
-            "s",
-            "10x",
-            "10 s",
-            "-1",
-            "25h",
-            "1.5s",
-            "99999999999s",
-            "10s5",
-        ] {
+        for bad in ["", "0", "0s", "s", "10x", "10 s", "-1", "25h", "1.5s", "99999999999s", "10s5"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

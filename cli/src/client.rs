@@ -80,22 +80,16 @@ impl Client {
 
     /// Connects to a given socket.
     pub async fn connect_to(socket: &Path, timeout: Duration) -> Result<Self, Failure> {
-        let stream = within(timeout, UnixStream::connect(socket))
-            .await?
-            .map_err(|error| no_connection(socket, &error))?;
-        let (mut sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| went_away(&error.to_string()))?;
+        let stream =
+            within(timeout, UnixStream::connect(socket)).await?.map_err(|error| no_connection(socket, &error))?;
+        let (mut sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| went_away(&error.to_string()))?;
         // Its end shows in the requests.
         tokio::spawn(async move {
             let _ = connection.await;
         });
         let hello = greet(&mut sender, timeout, socket).await?;
-        Ok(Client {
-            sender,
-            timeout,
-            hello,
-        })
+        Ok(Client { sender, timeout, hello })
     }
 
     /// What the daemon said about itself and about us.
@@ -135,22 +129,13 @@ impl Client {
                 list.next_cursor = None;
                 Ok(list)
             }
-            _ => Err(incompatible(format!(
-                "{path} has more than {PAGES_MAX} pages of {PAGE}"
-            ))),
+            _ => Err(incompatible(format!("{path} has more than {PAGES_MAX} pages of {PAGE}"))),
         }
     }
 
     /// The latest items of a list that has only one page.
     pub async fn latest(&mut self, path: &str, limit: u32) -> Result<List<Raw>, Failure> {
-        let body = self
-            .request(
-                Method::GET,
-                &format!("{path}?limit={limit}"),
-                None,
-                Bytes::new(),
-            )
-            .await?;
+        let body = self.request(Method::GET, &format!("{path}?limit={limit}"), None, Bytes::new()).await?;
         parse(&body)
     }
 
@@ -163,14 +148,12 @@ impl Client {
         body: &T,
     ) -> Result<Document<Raw>, Failure> {
         let body = serde_json::to_vec(body).expect("requests are plain data with text keys");
-        let answer = self
-            .request(method, path, if_match, body.into())
-            .await
-            .map_err(|failure| match failure.exit {
-                Exit::Timeout | Exit::Unreachable => failure
-                    .hint("the change may have happened all the same; look before you repeat it"),
-                _ => failure,
-            })?;
+        let answer = self.request(method, path, if_match, body.into()).await.map_err(|failure| match failure.exit {
+            Exit::Timeout | Exit::Unreachable => {
+                failure.hint("the change may have happened all the same; look before you repeat it")
+            }
+            _ => failure,
+        })?;
         parse(&answer)
     }
 
@@ -242,19 +225,14 @@ impl Lines {
                 return Ok(Some((text, line)));
             }
             if self.unread.len() > LINE_BYTES_MAX {
-                return Err(incompatible(format!(
-                    "a line of the stream has more than {LINE_BYTES_MAX} bytes"
-                )));
+                return Err(incompatible(format!("a line of the stream has more than {LINE_BYTES_MAX} bytes")));
             }
             let frame = match tokio::time::timeout(SILENCE_MAX, self.body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(went_away(&error.to_string())),
                 Ok(None) => return Err(went_away("the stream ended without a word")),
                 Err(_) => {
-                    return Err(went_away(&format!(
-                        "not a sign of life for {} s",
-                        SILENCE_MAX.as_secs()
-                    )));
+                    return Err(went_away(&format!("not a sign of life for {} s", SILENCE_MAX.as_secs())));
                 }
             };
             if let Ok(data) = frame.into_data() {
@@ -264,10 +242,7 @@ impl Lines {
     }
 
     fn take_line(&mut self) -> Option<Bytes> {
-        match self.unread[self.scanned..]
-            .iter()
-            .position(|&byte| byte == b'\n')
-        {
+        match self.unread[self.scanned..].iter().position(|&byte| byte == b'\n') {
             Some(at) => {
                 let mut line = self.unread.split_to(self.scanned + at + 1);
                 line.truncate(line.len() - 1);
@@ -284,63 +259,35 @@ impl Lines {
 
 /// The first socket that exists of those where a daemon puts it.
 fn find_socket() -> Result<PathBuf, Failure> {
-    let places = places(|name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    });
+    let places = places(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from));
     if let Some(found) = places.iter().find(|path| path.exists()) {
         return Ok(found.clone());
     }
-    let tried: Vec<String> = places
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    Err(Failure::new(
-        Exit::Unreachable,
-        "unreachable",
-        format!("no control socket: tried {}", tried.join(", ")),
-    )
-    .hint("start arxosrtd, or name its socket with --socket or ARXOSRT_SOCKET"))
+    let tried: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+    Err(Failure::new(Exit::Unreachable, "unreachable", format!("no control socket: tried {}", tried.join(", ")))
+        .hint("start arxosrtd, or name its socket with --socket or ARXOSRT_SOCKET"))
 }
 
 fn places(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
-    let data = variable("XDG_DATA_HOME")
-        .or_else(|| variable("HOME").map(|home| home.join(".local/share")));
-    [
-        Some(PathBuf::from("/run")),
-        variable("XDG_RUNTIME_DIR"),
-        data,
-    ]
-    .into_iter()
-    .flatten()
-    .map(|place| place.join("arxosrt/control.sock"))
-    .collect()
+    let data = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+    [Some(PathBuf::from("/run")), variable("XDG_RUNTIME_DIR"), data]
+        .into_iter()
+        .flatten()
+        .map(|place| place.join("arxosrt/control.sock"))
+        .collect()
 }
 
 /// `/_hello`: is this the right program, and do we share a version of the API?
-async fn greet(
-    sender: &mut SendRequest<Full<Bytes>>,
-    timeout: Duration,
-    socket: &Path,
-) -> Result<Hello, Failure> {
+async fn greet(sender: &mut SendRequest<Full<Bytes>>, timeout: Duration, socket: &Path) -> Result<Hello, Failure> {
     let response = send(sender, timeout, Method::GET, "/_hello", None, Bytes::new()).await?;
     if response.status().is_server_error() || response.status() == 403 {
         return Err(refusal(response, timeout).await);
     }
     let body = within(timeout, collect(response)).await??;
-    let hello: Hello = serde_json::from_slice(&body).map_err(|_| {
-        incompatible(format!(
-            "whatever listens on {} is not an arxosrtd",
-            socket.display()
-        ))
-    })?;
+    let hello: Hello = serde_json::from_slice(&body)
+        .map_err(|_| incompatible(format!("whatever listens on {} is not an arxosrtd", socket.display())))?;
     if hello.service != "arxosrtd" {
-        return Err(incompatible(format!(
-            "{:?} listens on {}, not arxosrtd",
-            hello.service,
-            socket.display()
-        )));
+        return Err(incompatible(format!("{:?} listens on {}, not arxosrtd", hello.service, socket.display())));
     }
     if !(hello.api.min..=hello.api.max).contains(&API) {
         let detail = format!(
@@ -363,33 +310,23 @@ async fn send(
     if_match: Option<u64>,
     body: Bytes,
 ) -> Result<Response<Incoming>, Failure> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(HOST, "localhost");
+    let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
     if !body.is_empty() {
         request = request.header(CONTENT_TYPE, "application/json");
     }
     if let Some(token) = if_match {
         request = request.header(IF_MATCH, format!("\"{token}\""));
     }
-    let request = request
-        .body(Full::new(body))
-        .expect("paths are percent-encoded and headers are ASCII");
+    let request = request.body(Full::new(body)).expect("paths are percent-encoded and headers are ASCII");
     let answer = async {
         sender.ready().await?;
         sender.send_request(request).await
     };
-    within(timeout, answer)
-        .await?
-        .map_err(|error| went_away(&error.to_string()))
+    within(timeout, answer).await?.map_err(|error| went_away(&error.to_string()))
 }
 
 async fn collect(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    match Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-        .collect()
-        .await
-    {
+    match Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => Err(went_away(&error.to_string())),
     }
@@ -404,22 +341,14 @@ async fn refusal(response: Response<Incoming>, timeout: Duration) -> Failure {
     };
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => Failure::from_problem(problem),
-        Err(_) => Failure::new(
-            Exit::Failed,
-            "failed",
-            format!("the daemon answered {status} without saying why"),
-        ),
+        Err(_) => Failure::new(Exit::Failed, "failed", format!("the daemon answered {status} without saying why")),
     }
 }
 
 async fn within<T>(timeout: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
     tokio::time::timeout(timeout, work).await.map_err(|_| {
-        Failure::new(
-            Exit::Timeout,
-            "timeout",
-            format!("the daemon did not answer within {timeout:?}"),
-        )
-        .hint("--timeout sets how long to wait")
+        Failure::new(Exit::Timeout, "timeout", format!("the daemon did not answer within {timeout:?}"))
+            .hint("--timeout sets how long to wait")
     })
 }
 
@@ -433,47 +362,32 @@ fn incompatible(message: String) -> Failure {
 }
 
 fn went_away(why: &str) -> Failure {
-    Failure::new(
-        Exit::Unreachable,
-        "went_away",
-        format!("the daemon went away: {why}"),
-    )
+    Failure::new(Exit::Unreachable, "went_away", format!("the daemon went away: {why}"))
 }
 
 fn no_connection(socket: &Path, error: &io::Error) -> Failure {
     let shown = socket.display();
     match error.kind() {
-        io::ErrorKind::NotFound => Failure::new(
-            Exit::Unreachable,
-            "unreachable",
-            format!("there is no socket at {shown}"),
-        )
-        .hint("is arxosrtd running? `systemctl status arxosrtd` knows"),
-        io::ErrorKind::ConnectionRefused => Failure::new(
-            Exit::Unreachable,
-            "unreachable",
-            format!("nobody listens on {shown}"),
-        )
-        .hint("the socket was left behind; the next start of arxosrtd takes it over"),
+        io::ErrorKind::NotFound => {
+            Failure::new(Exit::Unreachable, "unreachable", format!("there is no socket at {shown}"))
+                .hint("is arxosrtd running? `systemctl status arxosrtd` knows")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            Failure::new(Exit::Unreachable, "unreachable", format!("nobody listens on {shown}"))
+                .hint("the socket was left behind; the next start of arxosrtd takes it over")
+        }
         io::ErrorKind::PermissionDenied => {
-            let failure =
-                Failure::new(Exit::Denied, "denied", format!("{shown} may not be opened"));
+            let failure = Failure::new(Exit::Denied, "denied", format!("{shown} may not be opened"));
             match std::fs::metadata(socket) {
                 Ok(meta) => failure.hint(format!(
                     "the socket belongs to gid {}: become a member and log in again, or use sudo",
                     meta.gid()
                 )),
                 // Not even its directory may be entered.
-                Err(_) => failure.hint(
-                    "its directory may not be entered; ask whoever runs arxosrtd, or use sudo",
-                ),
+                Err(_) => failure.hint("its directory may not be entered; ask whoever runs arxosrtd, or use sudo"),
             }
         }
-        _ => Failure::new(
-            Exit::Unreachable,
-            "unreachable",
-            format!("cannot connect to {shown}: {error}"),
-        ),
+        _ => Failure::new(Exit::Unreachable, "unreachable", format!("cannot connect to {shown}: {error}")),
     }
 }
 
@@ -483,10 +397,7 @@ mod tests {
 
     #[test]
     fn any_id_is_one_segment_of_a_path() {
-        assert_eq!(
-            path(&["rooms", "/usa/ny%2F*🏢", "users"]),
-            "/v1/rooms/%2Fusa%2Fny%252F%2A%F0%9F%8F%A2/users"
-        );
+        assert_eq!(path(&["rooms", "/usa/ny%2F*🏢", "users"]), "/v1/rooms/%2Fusa%2Fny%252F%2A%F0%9F%8F%A2/users");
         assert_eq!(path(&["rooms", ".."]), "/v1/rooms/%2E%2E");
     }
 
@@ -500,16 +411,9 @@ mod tests {
         let shown: Vec<String> = all.iter().map(|path| path.display().to_string()).collect();
         assert_eq!(
             shown,
-            [
-                "/run/arxosrt/control.sock",
-                "/run/user/7/arxosrt/control.sock",
-                "/data/arxosrt/control.sock"
-            ]
+            ["/run/arxosrt/control.sock", "/run/user/7/arxosrt/control.sock", "/data/arxosrt/control.sock"]
         );
         let home = places(|name| (name == "HOME").then(|| "/home/a".into()));
-        assert_eq!(
-            home[1],
-            Path::new("/home/a/.local/share/arxosrt/control.sock")
-        );
+        assert_eq!(home[1], Path::new("/home/a/.local/share/arxosrt/control.sock"));
     }
 }

@@ -24,10 +24,8 @@ pub fn confirm(global: &Global, what: &str, wanted: Answer<'_>) -> Result<(), Fa
         return Ok(());
     }
     if global.no_input || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::usage(format!(
-            "{what}: this needs a confirmation and nobody can be asked"
-        ))
-        .hint("--yes confirms it"));
+        return Err(Failure::usage(format!("{what}: this needs a confirmation and nobody can be asked"))
+            .hint("--yes confirms it"));
     }
     let question = match wanted {
         Answer::Yes => format!("{}? [y/N] ", clean(what)),
@@ -42,11 +40,7 @@ pub fn confirm(global: &Global, what: &str, wanted: Answer<'_>) -> Result<(), Fa
     if is_yes(&line, wanted) {
         Ok(())
     } else {
-        Err(Failure::new(
-            Exit::Failed,
-            "not_confirmed",
-            "not confirmed; nothing was changed",
-        ))
+        Err(Failure::new(Exit::Failed, "not_confirmed", "not confirmed; nothing was changed"))
     }
 }
 
@@ -64,13 +58,7 @@ mod tests {
 
     #[test]
     fn only_a_clear_yes_is_one() {
-        for (line, yes) in [
-            ("y\n", true),
-            ("YES\n", true),
-            ("\n", false),
-            ("", false),
-            ("yeah\n", false),
-        ] {
+        for (line, yes) in [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("yeah\n", false)] {
             assert_eq!(is_yes(line, Answer::Yes), yes, "{line:?}");
         }
         assert!(is_yes("floor_1\n", Answer::Typed("floor_1")));

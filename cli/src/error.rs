@@ -62,14 +62,8 @@ impl Failure {
     /// only.
     pub fn from_write(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => {
-                Failure::new(Exit::BrokenPipe, "broken_pipe", String::new())
-            }
-            _ => Failure::new(
-                Exit::Failed,
-                "output",
-                format!("cannot write the output: {error}"),
-            ),
+            io::ErrorKind::BrokenPipe => Failure::new(Exit::BrokenPipe, "broken_pipe", String::new()),
+            _ => Failure::new(Exit::Failed, "output", format!("cannot write the output: {error}")),
         }
     }
 

@@ -36,11 +36,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         Err(error) => {
             // Help and version end well, and nobody is left to be told that the reader has gone.
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Ok
-            };
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
         }
     };
     let mut output = Output::new(&args.global);

@@ -71,12 +71,9 @@ struct Run {
 
 fn commit_run(path: &Path, parts: usize, in_flight: usize) -> Result<Run, Failed> {
     let (tell, outcomes) = mpsc::channel();
-    let Opened { store, .. } = open(EngineKind::Embedded, path, move |outcome| {
-        drop(tell.send(outcome))
-    })?;
-    let ids = (0..BUILDINGS)
-        .map(|i| BuildingId::new(&format!("/usa/ny/building-{i}")))
-        .collect::<Result<Vec<_>, _>>()?;
+    let Opened { store, .. } = open(EngineKind::Embedded, path, move |outcome| drop(tell.send(outcome)))?;
+    let ids =
+        (0..BUILDINGS).map(|i| BuildingId::new(&format!("/usa/ny/building-{i}"))).collect::<Result<Vec<_>, _>>()?;
     let mut positions = vec![0; BUILDINGS];
     let mut begun = std::collections::VecDeque::new();
     let mut took = Vec::new();
@@ -98,12 +95,7 @@ fn commit_run(path: &Path, parts: usize, in_flight: usize) -> Result<Run, Failed
                     snapshot: None,
                 }
             };
-            let batch = Batch {
-                number,
-                parts: (0..parts).map(part).collect(),
-                last_token: number,
-                audit: Vec::new(),
-            };
+            let batch = Batch { number, parts: (0..parts).map(part).collect(), last_token: number, audit: Vec::new() };
             if store.commit(batch) != Commit::Pending {
                 return Err("a batch was refused".into());
             }
@@ -160,21 +152,12 @@ fn tail(dir: &Path) -> Result<(), Failed> {
             runs.push(start.elapsed().as_nanos() / turns as u128);
         }
         runs.sort_unstable();
-        println!(
-            "{records:16}  {bytes:5}  {:16}  {slowest:>12.1?}",
-            runs[RUNS / 2]
-        );
+        println!("{records:16}  {bytes:5}  {:16}  {slowest:>12.1?}", runs[RUNS / 2]);
     }
     Ok(())
 }
 
-fn tail_turn(
-    tail: &mut Tail,
-    building: &BuildingId,
-    turn: u64,
-    records: usize,
-    events: &[u8],
-) -> Result<(), Failed> {
+fn tail_turn(tail: &mut Tail, building: &BuildingId, turn: u64, records: usize, events: &[u8]) -> Result<(), Failed> {
     for _ in 0..records {
         tail.add(building, turn, 1, events);
     }
@@ -188,26 +171,17 @@ fn restart(dir: &Path) -> Result<(), Failed> {
     for (buildings, locks) in [(1000, 100), (100_000, 1)] {
         let path = dir.join(format!("restart-{buildings}.db"));
         let (tell, outcomes) = mpsc::channel();
-        let Opened { store, .. } = open(EngineKind::Embedded, &path, move |outcome| {
-            drop(tell.send(outcome))
-        })?;
+        let Opened { store, .. } = open(EngineKind::Embedded, &path, move |outcome| drop(tell.send(outcome)))?;
         let part = |i: usize| Part {
-            building: BuildingId::new(&format!("/usa/ny/building-{i}"))
-                .expect("short and printable"),
+            building: BuildingId::new(&format!("/usa/ny/building-{i}")).expect("short and printable"),
             expected_position: 0,
             events: vec![7; EVENT_BYTES * locks as usize],
             count: locks,
             live_locks: locks,
             snapshot: None,
         };
-        let batch = Batch {
-            number: 1,
-            parts: (0..buildings).map(part).collect(),
-            ..Batch::default()
-        };
-        if store.commit(batch) != Commit::Pending
-            || outcomes.recv()? != (Outcome::Committed { batch: 1 })
-        {
+        let batch = Batch { number: 1, parts: (0..buildings).map(part).collect(), ..Batch::default() };
+        if store.commit(batch) != Commit::Pending || outcomes.recv()? != (Outcome::Committed { batch: 1 }) {
             return Err("the buildings were not committed".into());
         }
         store.close()?;

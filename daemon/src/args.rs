@@ -8,10 +8,8 @@ use clap::Parser;
 /// The realtime backbone for collaborative work on building models.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
 #[command(name = "arxosrtd", version, max_term_width = 100)]
-#[command(
-    after_help = "Exit codes: 0 done, 64 bad command line, 69 a needed service is not there, \
-    73 a socket or file cannot be created or is in use, 77 no permission, 78 bad configuration."
-)]
+#[command(after_help = "Exit codes: 0 done, 64 bad command line, 69 a needed service is not there, \
+    73 a socket or file cannot be created or is in use, 77 no permission, 78 bad configuration.")]
 pub struct Args {
     /// Read this configuration file [otherwise $ARXOSRT_CONFIG, /etc/arxosrt/arxosrt.toml, ./arxosrt.toml]
     #[arg(short, long, value_name = "FILE")]
@@ -69,8 +67,9 @@ mod tests {
 
     #[test]
     fn everything_that_scripts_rely_on_is_there() {
-        let args = read("arxosrtd -c a.toml --data-dir d --set http.listen=127.0.0.1:0 --set=locks.grace_s=0 --insecure")
-            .unwrap();
+        let args =
+            read("arxosrtd -c a.toml --data-dir d --set http.listen=127.0.0.1:0 --set=locks.grace_s=0 --insecure")
+                .unwrap();
         assert_eq!(
             args,
             Args {
@@ -81,11 +80,7 @@ mod tests {
                 check_config: false,
             }
         );
-        assert!(
-            read("arxosrtd --check-config --config x")
-                .unwrap()
-                .check_config
-        );
+        assert!(read("arxosrtd --check-config --config x").unwrap().check_config);
     }
 
     #[test]

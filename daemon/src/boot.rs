@@ -45,10 +45,7 @@ pub struct Ended {
 
 impl Ended {
     fn new(exit: Exit, words: impl Into<String>) -> Ended {
-        Ended {
-            exit,
-            words: words.into(),
-        }
+        Ended { exit, words: words.into() }
     }
 
     /// Says the words where they belong and gives the code.
@@ -64,22 +61,12 @@ impl Ended {
 }
 
 /// Reads command line and configuration. `--check-config`, `--help` and `--version` end here.
-pub fn configure(
-    argv: impl IntoIterator<Item = OsString>,
-    env: &Env,
-    cwd: &Path,
-) -> Result<(Args, Loaded), Ended> {
-    let args = Args::read(argv).map_err(|error| {
-        Ended::new(args::exit_of(&error), error.render().to_string().trim_end())
-    })?;
-    let loaded = config::load(&args, env, cwd)
-        .map_err(|problems| Ended::new(Exit::Config, listed(&problems)))?;
+pub fn configure(argv: impl IntoIterator<Item = OsString>, env: &Env, cwd: &Path) -> Result<(Args, Loaded), Ended> {
+    let args =
+        Args::read(argv).map_err(|error| Ended::new(args::exit_of(&error), error.render().to_string().trim_end()))?;
+    let loaded = config::load(&args, env, cwd).map_err(|problems| Ended::new(Exit::Config, listed(&problems)))?;
     if args.check_config {
-        let mut words: Vec<String> = loaded
-            .warnings
-            .iter()
-            .map(|warning| format!("warning: {warning}"))
-            .collect();
+        let mut words: Vec<String> = loaded.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
         words.push(match &loaded.source {
             Some(file) => format!("ok: {}", file.display()),
             None => "ok: no file, the defaults hold".to_owned(),
@@ -91,14 +78,8 @@ pub fn configure(
 
 /// Takes what the daemon needs before it opens its sockets. The log runs from here on.
 pub fn prepare(args: &Args, loaded: Loaded, env: &Env, cwd: &Path) -> Result<Ready, Ended> {
-    let Loaded {
-        config,
-        source,
-        set_by,
-        warnings,
-    } = loaded;
-    logging::start(&config.log)
-        .map_err(|error| Ended::new(Exit::System, format!("no log: {error}")))?;
+    let Loaded { config, source, set_by, warnings } = loaded;
+    logging::start(&config.log).map_err(|error| Ended::new(Exit::System, format!("no log: {error}")))?;
     match source {
         Some(file) => info!(file = %file.display(), "configuration read"),
         None => info!("no configuration file, the defaults hold"),
@@ -107,30 +88,22 @@ pub fn prepare(args: &Args, loaded: Loaded, env: &Env, cwd: &Path) -> Result<Rea
         warn!("{warning}");
     }
 
-    let files_max = limits::raise_files()
-        .map_err(|error| Ended::new(Exit::System, format!("the limit of open files: {error}")))?;
+    let files_max =
+        limits::raise_files().map_err(|error| Ended::new(Exit::System, format!("the limit of open files: {error}")))?;
     let capacity = limits::capacity(config.limits.connections_max, files_max);
     if let Some(warning) = &capacity.warning {
         warn!("{warning}");
     }
 
-    let dir =
-        paths::data_dir(args.data_dir.as_deref(), env, cwd).map_err(|problem| refused(&problem))?;
+    let dir = paths::data_dir(args.data_dir.as_deref(), env, cwd).map_err(|problem| refused(&problem))?;
     let database = paths::database(&config, &dir);
-    let control_socket =
-        paths::control_socket(&config, &dir, env).map_err(|problem| refused(&problem))?;
+    let control_socket = paths::control_socket(&config, &dir, env).map_err(|problem| refused(&problem))?;
     let is_needed = config.engine.kind == EngineKind::Embedded || control_socket.starts_with(&dir);
-    let data_dir = is_needed
-        .then(|| DataDir::take(&dir))
-        .transpose()
-        .map_err(|error| Ended::new(error.exit, error.what))?;
+    let data_dir =
+        is_needed.then(|| DataDir::take(&dir)).transpose().map_err(|error| Ended::new(error.exit, error.what))?;
 
-    let reading = origin::load(&config, &set_by, cwd).map_err(|error| {
-        Ended::new(
-            Exit::Config,
-            format!("{error}; set origin.path to a folder of buildings"),
-        )
-    })?;
+    let reading = origin::load(&config, &set_by, cwd)
+        .map_err(|error| Ended::new(Exit::Config, format!("{error}; set origin.path to a folder of buildings")))?;
     for trouble in &reading.troubles {
         warn!("{trouble}");
     }
@@ -142,14 +115,7 @@ pub fn prepare(args: &Args, loaded: Loaded, env: &Env, cwd: &Path) -> Result<Rea
         routes = counts.routes,
         "building directory read"
     );
-    Ok(Ready {
-        config,
-        data_dir,
-        database,
-        control_socket,
-        capacity,
-        directory: reading.directory,
-    })
+    Ok(Ready { config, data_dir, database, control_socket, capacity, directory: reading.directory })
 }
 
 fn refused(problem: &Problem) -> Ended {
@@ -157,11 +123,7 @@ fn refused(problem: &Problem) -> Ended {
 }
 
 fn listed(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(Problem::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -188,50 +150,27 @@ mod tests {
              bad.toml:3:2: unknown section `htp`; did you mean `http`?"
         );
         let start = run(dir.path(), "arxosrtd --config bad.toml").unwrap_err();
-        assert_eq!(
-            start.exit,
-            Exit::Config,
-            "a start is refused for the same reasons"
-        );
+        assert_eq!(start.exit, Exit::Config, "a start is refused for the same reasons");
     }
 
     #[test]
     fn a_wrong_command_line_ends_with_64_and_help_with_0() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(
-            run(dir.path(), "arxosrtd --nonsense").unwrap_err().exit,
-            Exit::Usage
-        );
+        assert_eq!(run(dir.path(), "arxosrtd --nonsense").unwrap_err().exit, Exit::Usage);
         let version = run(dir.path(), "arxosrtd --version").unwrap_err();
-        assert_eq!(
-            version,
-            Ended::new(Exit::Done, concat!("arxosrtd ", env!("CARGO_PKG_VERSION")))
-        );
-        assert!(
-            run(dir.path(), "arxosrtd --help")
-                .unwrap_err()
-                .words
-                .contains("--check-config")
-        );
+        assert_eq!(version, Ended::new(Exit::Done, concat!("arxosrtd ", env!("CARGO_PKG_VERSION"))));
+        assert!(run(dir.path(), "arxosrtd --help").unwrap_err().words.contains("--check-config"));
     }
 
     #[test]
     fn a_prepared_daemon_has_all_that_it_starts_from() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(
-            dir.path().join("a.toml"),
-            "[log]\nlevel = \"off\"\n[control]\nsocket = \"c.sock\"\n",
-        )
-        .unwrap();
+        std::fs::write(dir.path().join("a.toml"), "[log]\nlevel = \"off\"\n[control]\nsocket = \"c.sock\"\n").unwrap();
         let (args, loaded) = run(dir.path(), "arxosrtd --config a.toml --data-dir data").unwrap();
         let ready = prepare(&args, loaded.clone(), &Env::new(), dir.path()).unwrap();
         assert_eq!(ready.database, dir.path().join("data/arxosrt.db"));
         assert_eq!(ready.control_socket, dir.path().join("c.sock"));
         assert!(ready.data_dir.is_some() && ready.capacity.connections_max > 0);
-        assert_eq!(
-            ready.directory.counts().buildings,
-            0,
-            "the default origin may be missing"
-        );
+        assert_eq!(ready.directory.counts().buildings, 0, "the default origin may be missing");
     }
 }

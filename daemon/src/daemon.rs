@@ -109,9 +109,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     })?;
     listener.set_nonblocking(true).map_err(|e| StartError::new(Exit::System, e))?;
     let http = listener.local_addr().map_err(|e| StartError::new(Exit::System, e))?;
-    let (control_listener, socket_file) = runtime
-        .block_on(control::socket::bind(&control_socket))
-        .map_err(|e| StartError::new(Exit::CannotCreate, e))?;
+    let (control_listener, socket_file) =
+        runtime.block_on(control::socket::bind(&control_socket)).map_err(|e| StartError::new(Exit::CannotCreate, e))?;
 
     let metrics = Arc::new(Metrics::new());
     let (ready_in, ready) = watch::channel(ReadyState::Starting);

@@ -34,16 +34,9 @@ impl DataDir {
     pub fn take(path: &Path) -> Result<Self, NotOurs> {
         let refuse = |error: &io::Error| NotOurs {
             exit: Exit::of_create(error),
-            what: format!(
-                "the data directory {} cannot be used: {error}",
-                path.display()
-            ),
+            what: format!("the data directory {} cannot be used: {error}", path.display()),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| refuse(&error))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| refuse(&error))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -52,16 +45,10 @@ impl DataDir {
             .open(path.join(LOCK_NAME))
             .map_err(|error| refuse(&error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(DataDir {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(DataDir { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(NotOurs {
                 exit: Exit::CannotCreate,
-                what: format!(
-                    "the data directory {} is in use by another arxosrtd",
-                    path.display()
-                ),
+                what: format!("the data directory {} is in use by another arxosrtd", path.display()),
             }),
             Err(TryLockError::Error(error)) => Err(refuse(&error)),
         }
@@ -84,10 +71,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
         let first = DataDir::take(&path).unwrap();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         let second = DataDir::take(&path).unwrap_err();
         assert_eq!(second.exit, Exit::CannotCreate);
         assert!(second.what.contains("in use"), "{}", second.what);
@@ -102,10 +86,6 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let error = DataDir::take(&file).unwrap_err();
         assert_eq!(error.exit, Exit::CannotCreate);
-        assert!(
-            error.what.contains(file.to_str().unwrap()),
-            "{}",
-            error.what
-        );
+        assert!(error.what.contains(file.to_str().unwrap()), "{}", error.what);
     }
 }

@@ -37,9 +37,7 @@ pub fn raise_files() -> io::Result<u64> {
 
 /// The bound on connections: `configured` (0: as many as possible) within what `files_max` allows.
 pub fn capacity(configured: usize, files_max: u64) -> Capacity {
-    let possible = usize::try_from(files_max.saturating_sub(RESERVED_FILES))
-        .unwrap_or(usize::MAX)
-        .max(CONNECTIONS_MIN);
+    let possible = usize::try_from(files_max.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX).max(CONNECTIONS_MIN);
     let (connections_max, warning) = match configured {
         0 => (possible, None),
         n if n <= possible => (n, None),
@@ -52,11 +50,7 @@ pub fn capacity(configured: usize, files_max: u64) -> Capacity {
             )),
         ),
     };
-    Capacity {
-        files_max,
-        connections_max,
-        warning,
-    }
+    Capacity { files_max, connections_max, warning }
 }
 
 /// The two system calls.
@@ -66,10 +60,7 @@ mod sys {
 
     /// The soft and the hard limit of open files.
     pub fn files() -> io::Result<(u64, u64)> {
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: `limit` is a valid rlimit that the call may write to, and it keeps no pointer to it.
         match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
             0 => Ok((limit.rlim_cur, limit.rlim_max)),
@@ -79,10 +70,7 @@ mod sys {
 
     /// Sets both limits of open files.
     pub fn set_files(soft: u64, hard: u64) -> io::Result<()> {
-        let limit = libc::rlimit {
-            rlim_cur: soft,
-            rlim_max: hard,
-        };
+        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
         // SAFETY: `limit` is a valid rlimit that the call only reads, and it keeps no pointer to it.
         match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } {
             0 => Ok(()),
@@ -101,34 +89,17 @@ mod tests {
         let (soft, hard) = sys::files().unwrap();
         assert_eq!(soft, files);
         assert!(soft == hard || soft >= FILES_MAX, "{soft} of {hard}");
-        assert_eq!(
-            raise_files().unwrap(),
-            files,
-            "a second time changes nothing"
-        );
+        assert_eq!(raise_files().unwrap(), files, "a second time changes nothing");
     }
 
     #[test]
     fn connections_never_take_the_last_descriptors() {
-        assert_eq!(
-            capacity(0, 1024).connections_max,
-            1024 - RESERVED_FILES as usize
-        );
-        assert_eq!(
-            capacity(100, 1024),
-            Capacity {
-                files_max: 1024,
-                connections_max: 100,
-                warning: None
-            }
-        );
+        assert_eq!(capacity(0, 1024).connections_max, 1024 - RESERVED_FILES as usize);
+        assert_eq!(capacity(100, 1024), Capacity { files_max: 1024, connections_max: 100, warning: None });
         let cut = capacity(5000, 1024);
         assert_eq!(cut.connections_max, 832);
         let warning = cut.warning.unwrap();
-        assert!(
-            warning.contains("5000") && warning.contains("1024") && warning.contains("5192"),
-            "{warning}"
-        );
+        assert!(warning.contains("5000") && warning.contains("1024") && warning.contains("5192"), "{warning}");
         assert_eq!(capacity(0, 10).connections_max, CONNECTIONS_MIN);
         assert_eq!(capacity(0, u64::MAX).warning, None);
     }

@@ -15,30 +15,15 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// Targets that print what clients send, and the most that they may say.
-const CAPPED: [(&str, LevelFilter); 2] = [
-    ("tungstenite", LevelFilter::INFO),
-    ("tokio_tungstenite", LevelFilter::INFO),
-];
+const CAPPED: [(&str, LevelFilter); 2] = [("tungstenite", LevelFilter::INFO), ("tokio_tungstenite", LevelFilter::INFO)];
 
 /// Starts logging for the whole process; a second time is refused.
 pub fn start(log: &Log) -> Result<(), TryInitError> {
-    let lines: Box<dyn Layer<Registry> + Send + Sync> =
-        match is_text(log.format, std::io::stderr().is_terminal()) {
-            true => Box::new(
-                fmt::layer()
-                    .with_writer(std::io::stderr)
-                    .with_ansi(std::io::stderr().is_terminal()),
-            ),
-            false => Box::new(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_writer(std::io::stderr),
-            ),
-        };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter(log.level)))
-        .try_init()
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match is_text(log.format, std::io::stderr().is_terminal()) {
+        true => Box::new(fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal())),
+        false => Box::new(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter(log.level))).try_init()
 }
 
 /// What is written at this level.
@@ -52,10 +37,9 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     // A larger filter lets more through: the smaller of both is the stricter.
-    CAPPED.iter().fold(
-        Targets::new().with_default(level),
-        |targets, (target, cap)| targets.with_target(*target, level.min(*cap)),
-    )
+    CAPPED.iter().fold(Targets::new().with_default(level), |targets, (target, cap)| {
+        targets.with_target(*target, level.min(*cap))
+    })
 }
 
 fn is_text(format: LogFormat, terminal: bool) -> bool {
@@ -74,26 +58,10 @@ mod tests {
 
     #[test]
     fn payloads_are_never_printed_whatever_the_level() {
-        for level in [
-            LogLevel::Off,
-            LogLevel::Error,
-            LogLevel::Info,
-            LogLevel::Debug,
-            LogLevel::Trace,
-        ] {
-            for target in [
-                "tungstenite::protocol::frame",
-                "tungstenite",
-                "tokio_tungstenite::compat",
-            ] {
-                assert!(
-                    !filter(level).would_enable(target, &Level::DEBUG),
-                    "{level:?} {target}"
-                );
-                assert!(
-                    !filter(level).would_enable(target, &Level::TRACE),
-                    "{level:?} {target}"
-                );
+        for level in [LogLevel::Off, LogLevel::Error, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
+            for target in ["tungstenite::protocol::frame", "tungstenite", "tokio_tungstenite::compat"] {
+                assert!(!filter(level).would_enable(target, &Level::DEBUG), "{level:?} {target}");
+                assert!(!filter(level).would_enable(target, &Level::TRACE), "{level:?} {target}");
             }
         }
     }
@@ -105,21 +73,12 @@ mod tests {
             (LogLevel::Info, Level::INFO, Level::DEBUG),
             (LogLevel::Debug, Level::DEBUG, Level::TRACE),
         ] {
-            assert!(
-                filter(level).would_enable("arxosrtd::hub", &on),
-                "{level:?}"
-            );
-            assert!(
-                !filter(level).would_enable("arxosrtd::hub", &off),
-                "{level:?}"
-            );
+            assert!(filter(level).would_enable("arxosrtd::hub", &on), "{level:?}");
+            assert!(!filter(level).would_enable("arxosrtd::hub", &off), "{level:?}");
         }
         assert!(filter(LogLevel::Trace).would_enable("hyper", &Level::TRACE));
         assert!(filter(LogLevel::Info).would_enable("tungstenite", &Level::INFO));
-        assert!(
-            !filter(LogLevel::Error).would_enable("tungstenite", &Level::INFO),
-            "a cap is not a floor"
-        );
+        assert!(!filter(LogLevel::Error).would_enable("tungstenite", &Level::INFO), "a cap is not a floor");
         assert!(!filter(LogLevel::Off).would_enable("arxosrtd", &Level::ERROR));
     }
 

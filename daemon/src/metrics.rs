@@ -14,13 +14,9 @@ pub mod labels;
 mod exposition;
 
 pub use exposition::CONTENT_TYPE;
-use instruments::{
-    CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US,
-};
+use instruments::{CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US};
 use labels::LOCK_TYPES;
-pub use labels::{
-    DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport,
-};
+pub use labels::{DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport};
 
 use arxosrt_core::lock::LockType;
 

@@ -69,17 +69,13 @@ pub fn control_socket(config: &Config, data_dir: &Path, env: &Env) -> Result<Pat
 
 /// An absolute path in the environment; a relative or empty one does not count, as the XDG rules have it.
 fn absolute(env: &Env, name: &str) -> Option<PathBuf> {
-    env.get(name.as_ref() as &std::ffi::OsStr)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
+    env.get(name.as_ref() as &std::ffi::OsStr).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// The first path of a list that systemd gives.
 fn first_of(env: &Env, name: &str) -> Option<PathBuf> {
     let list = env.get(name.as_ref() as &std::ffi::OsStr)?;
-    std::env::split_paths(list)
-        .next()
-        .filter(|path| path.is_absolute())
+    std::env::split_paths(list).next().filter(|path| path.is_absolute())
 }
 
 #[cfg(test)]
@@ -87,19 +83,12 @@ mod tests {
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> Env {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
     #[test]
     fn data_lives_where_it_was_said_then_in_the_unit_then_with_the_user() {
-        let all = [
-            ("STATE_DIRECTORY", "/var/lib/arxosrt:/var/lib/b"),
-            ("XDG_DATA_HOME", "/x"),
-            ("HOME", "/home/a"),
-        ];
+        let all = [("STATE_DIRECTORY", "/var/lib/arxosrt:/var/lib/b"), ("XDG_DATA_HOME", "/x"), ("HOME", "/home/a")];
         let cwd = Path::new("/cwd");
         let at = |stated: Option<&str>, pairs: &[(&str, &str)]| {
             data_dir(stated.map(Path::new), &env(pairs), cwd).map(|path| path.display().to_string())
@@ -109,16 +98,8 @@ mod tests {
         assert_eq!(at(None, &all).unwrap(), "/var/lib/arxosrt");
         assert_eq!(at(None, &all[1..]).unwrap(), "/x/arxosrt");
         assert_eq!(at(None, &all[2..]).unwrap(), "/home/a/.local/share/arxosrt");
-        assert_eq!(
-            at(None, &[("XDG_DATA_HOME", "relative"), ("HOME", "/h")]).unwrap(),
-            "/h/.local/share/arxosrt"
-        );
-        assert!(
-            at(None, &[])
-                .unwrap_err()
-                .to_string()
-                .contains("pass --data-dir")
-        );
+        assert_eq!(at(None, &[("XDG_DATA_HOME", "relative"), ("HOME", "/h")]).unwrap(), "/h/.local/share/arxosrt");
+        assert!(at(None, &[]).unwrap_err().to_string().contains("pass --data-dir"));
     }
 
     #[test]
@@ -126,28 +107,15 @@ mod tests {
         let at = |socket: &str, pairs: &[(&str, &str)]| {
             let mut config = Config::default();
             config.control.socket = socket.into();
-            control_socket(&config, Path::new("/data"), &env(pairs))
-                .map(|path| path.display().to_string())
+            control_socket(&config, Path::new("/data"), &env(pairs)).map(|path| path.display().to_string())
         };
-        let unit = [
-            ("RUNTIME_DIRECTORY", "/run/arxosrt"),
-            ("INVOCATION_ID", "f0"),
-            ("XDG_RUNTIME_DIR", "/run/user/1"),
-        ];
+        let unit = [("RUNTIME_DIRECTORY", "/run/arxosrt"), ("INVOCATION_ID", "f0"), ("XDG_RUNTIME_DIR", "/run/user/1")];
         assert_eq!(at("/s", &unit).unwrap(), "/s");
         assert_eq!(at("", &unit).unwrap(), "/run/arxosrt/control.sock");
-        assert_eq!(
-            at("", &unit[1..]).unwrap(),
-            "/run/user/1/arxosrt/control.sock"
-        );
+        assert_eq!(at("", &unit[1..]).unwrap(), "/run/user/1/arxosrt/control.sock");
         assert_eq!(at("", &[unit[0]]).unwrap(), "/data/control.sock");
         assert_eq!(at("", &[]).unwrap(), "/data/control.sock");
         let long = format!("/{}", "x".repeat(107));
-        assert!(
-            at(&long, &[])
-                .unwrap_err()
-                .to_string()
-                .contains("108 bytes, the most allowed are 107")
-        );
+        assert!(at(&long, &[]).unwrap_err().to_string().contains("108 bytes, the most allowed are 107"));
     }
 }

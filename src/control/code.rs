@@ -179,12 +179,7 @@ mod tests {
             assert_eq!(Code::parse(code.name()), Some(code));
             assert!((400..600).contains(&code.status()), "{code:?}");
             assert_ne!(code.exit(), Exit::Ok, "{code:?}");
-            assert!(
-                code.name()
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{code:?}"
-            );
+            assert!(code.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code:?}");
             // Only what the daemon's side may cure by itself is worth another try.
             assert_eq!(code.retryable(), code.status() >= 503, "{code:?}");
         }

@@ -166,8 +166,7 @@ mod tests {
 
     #[test]
     fn a_line_carries_any_object_through_unread() {
-        let text =
-            r#"{"type":"put","kind":"Lock","revision":7,"id":"lk_1","object":{"new_field":1.50}}"#;
+        let text = r#"{"type":"put","kind":"Lock","revision":7,"id":"lk_1","object":{"new_field":1.50}}"#;
         let line: Line = serde_json::from_str(text).unwrap();
         assert_eq!(line.kind_of_line, LineType::Put);
         assert_eq!(serde_json::to_string(&line).unwrap(), text);
@@ -181,8 +180,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_of_requests_are_refused_by_name() {
-        let error =
-            serde_json::from_str::<ReasonRequest>(r#"{"reason":"x","forse":true}"#).unwrap_err();
+        let error = serde_json::from_str::<ReasonRequest>(r#"{"reason":"x","forse":true}"#).unwrap_err();
         assert!(error.to_string().contains("forse"), "{error}");
     }
 }

@@ -64,13 +64,7 @@ impl Builder {
     /// Adds a building with all that is in it. What is rejected is left out and told; the rest is in.
     pub fn add(&mut self, draft: BuildingDraft) -> Vec<Rejected> {
         let mut rejected = Vec::new();
-        let BuildingDraft {
-            id,
-            name,
-            mut floors,
-            objects,
-            routes,
-        } = draft;
+        let BuildingDraft { id, name, mut floors, objects, routes } = draft;
         let Ok(room) = RoomId::new(id.as_str()) else {
             return rejected;
         };
@@ -78,11 +72,7 @@ impl Builder {
             return vec![Rejected::Duplicate(id.as_str().into())];
         }
         // The building is there before its floors, so that a floor of the same id is found out.
-        let entry = BuildingEntry {
-            room,
-            name,
-            floors: Box::default(),
-        };
+        let entry = BuildingEntry { room, name, floors: Box::default() };
         self.directory.buildings.insert(id.clone(), entry);
 
         let mut rooms: Vec<Option<RoomId>> = Vec::with_capacity(floors.len());
@@ -92,11 +82,7 @@ impl Builder {
                 rooms.push(None);
                 continue;
             }
-            let entry = FloorEntry {
-                building: id.clone(),
-                name: std::mem::take(&mut floor.name),
-                level: floor.level,
-            };
+            let entry = FloorEntry { building: id.clone(), name: std::mem::take(&mut floor.name), level: floor.level };
             self.directory.floors.insert(floor.room.clone(), entry);
             rooms.push(Some(floor.room.clone()));
         }
@@ -119,9 +105,7 @@ impl Builder {
 
     fn is_taken(&self, id: &str) -> bool {
         let directory = &self.directory;
-        directory.items.contains_key(id)
-            || directory.floors.contains_key(id)
-            || directory.buildings.contains_key(id)
+        directory.items.contains_key(id) || directory.floors.contains_key(id) || directory.buildings.contains_key(id)
     }
 
     fn order_floors(&mut self, id: &BuildingId, mut rooms: Vec<RoomId>) {
@@ -132,21 +116,12 @@ impl Builder {
         }
     }
 
-    fn add_item(
-        &mut self,
-        item: ItemDraft,
-        kind: ItemKind,
-        rooms: &[Option<RoomId>],
-    ) -> Result<(), Rejected> {
+    fn add_item(&mut self, item: ItemDraft, kind: ItemKind, rooms: &[Option<RoomId>]) -> Result<(), Rejected> {
         let id: Box<str> = item.id.as_str().into();
         if self.is_taken(&id) {
             return Err(Rejected::Duplicate(id));
         }
-        let mut floors: Vec<RoomId> = item
-            .floors
-            .iter()
-            .filter_map(|at| rooms.get(*at)?.clone())
-            .collect();
+        let mut floors: Vec<RoomId> = item.floors.iter().filter_map(|at| rooms.get(*at)?.clone()).collect();
         floors.sort();
         floors.dedup();
         if floors.is_empty() {
@@ -163,8 +138,7 @@ impl Builder {
         if let Some(number) = self.span_numbers.get(&floors) {
             return *number;
         }
-        let number = u32::try_from(self.directory.spans.len())
-            .expect("there are fewer sets of floors than items");
+        let number = u32::try_from(self.directory.spans.len()).expect("there are fewer sets of floors than items");
         self.directory.spans.push(floors.clone());
         self.span_numbers.insert(floors, number);
         number
@@ -188,12 +162,7 @@ pub(super) mod tests {
         BuildingId::new(id).unwrap()
     }
 
-    pub fn draft(
-        id: &str,
-        floors: &[&str],
-        objects: &[(&str, usize)],
-        routes: &[(&str, &[usize])],
-    ) -> BuildingDraft {
+    pub fn draft(id: &str, floors: &[&str], objects: &[(&str, usize)], routes: &[(&str, &[usize])]) -> BuildingDraft {
         BuildingDraft {
             id: building(id),
             name: format!("Building {id}").into(),
@@ -201,74 +170,28 @@ pub(super) mod tests {
                 .iter()
                 .enumerate()
                 // Given from the top down, so that order has to be made.
-                .map(|(at, floor)| FloorDraft {
-                    room: room(floor),
-                    name: (*floor).into(),
-                    level: -(at as i32),
-                })
+                .map(|(at, floor)| FloorDraft { room: room(floor), name: (*floor).into(), level: -(at as i32) })
                 .collect(),
-            objects: objects
-                .iter()
-                .map(|(id, at)| ItemDraft {
-                    id: thing(id),
-                    floors: vec![*at],
-                })
-                .collect(),
-            routes: routes
-                .iter()
-                .map(|(id, at)| ItemDraft {
-                    id: thing(id),
-                    floors: at.to_vec(),
-                })
-                .collect(),
+            objects: objects.iter().map(|(id, at)| ItemDraft { id: thing(id), floors: vec![*at] }).collect(),
+            routes: routes.iter().map(|(id, at)| ItemDraft { id: thing(id), floors: at.to_vec() }).collect(),
         }
     }
 
     #[test]
     fn of_two_things_with_one_id_the_first_stays() {
         let mut builder = Builder::default();
-        let first = draft(
-            "b",
-            &["f1", "f2"],
-            &[("x", 0), ("x", 1), ("f2", 0), ("b", 0)],
-            &[("x", &[0])],
-        );
+        let first = draft("b", &["f1", "f2"], &[("x", 0), ("x", 1), ("f2", 0), ("b", 0)], &[("x", &[0])]);
         let duplicate = |id: &str| Rejected::Duplicate(id.into());
-        assert_eq!(
-            builder.add(first),
-            [
-                duplicate("x"),
-                duplicate("f2"),
-                duplicate("b"),
-                duplicate("x")
-            ]
-        );
+        assert_eq!(builder.add(first), [duplicate("x"), duplicate("f2"), duplicate("b"), duplicate("x")]);
         assert_eq!(builder.add(draft("b", &["g"], &[], &[])), [duplicate("b")]);
-        let second = draft(
-            "c",
-            &["f1", "c", "g"],
-            &[("x", 2), ("lost", 0)],
-            &[("r", &[0, 2, 2])],
-        );
+        let second = draft("c", &["f1", "c", "g"], &[("x", 2), ("lost", 0)], &[("r", &[0, 2, 2])]);
         let nowhere = Rejected::Nowhere("lost".into());
-        assert_eq!(
-            builder.add(second),
-            [duplicate("f1"), duplicate("c"), duplicate("x"), nowhere]
-        );
+        assert_eq!(builder.add(second), [duplicate("f1"), duplicate("c"), duplicate("x"), nowhere]);
         let directory = builder.build();
-        assert_eq!(
-            directory.building_of_room(&room("f1")),
-            Some(&building("b"))
-        );
-        let on_f1 = Located::Item {
-            floors: &[room("f1")],
-            kind: ItemKind::Object,
-        };
+        assert_eq!(directory.building_of_room(&room("f1")), Some(&building("b")));
+        let on_f1 = Located::Item { floors: &[room("f1")], kind: ItemKind::Object };
         assert_eq!(directory.locate(&thing("x")), Some(on_f1));
-        let on_g = Located::Item {
-            floors: &[room("g")],
-            kind: ItemKind::Route,
-        };
+        let on_g = Located::Item { floors: &[room("g")], kind: ItemKind::Route };
         assert_eq!(directory.locate(&thing("r")), Some(on_g), "a span is a set");
     }
 }

@@ -124,10 +124,7 @@ impl Directory {
     pub fn building_of_room(&self, room: &RoomId) -> Option<&BuildingId> {
         match self.floors.get(room) {
             Some(floor) => Some(&floor.building),
-            None => self
-                .buildings
-                .get_key_value(room.as_str())
-                .map(|(id, _)| id),
+            None => self.buildings.get_key_value(room.as_str()).map(|(id, _)| id),
         }
     }
 
@@ -135,17 +132,12 @@ impl Directory {
     pub fn locate(&self, resource: &ResourceId) -> Option<Located<'_>> {
         let id = resource.as_str();
         if let Some(spot) = self.items.get(id) {
-            return Some(Located::Item {
-                floors: &self.spans[spot.span as usize],
-                kind: spot.kind,
-            });
+            return Some(Located::Item { floors: &self.spans[spot.span as usize], kind: spot.kind });
         }
         if let Some((room, _)) = self.floors.get_key_value(id) {
             return Some(Located::Floor(room));
         }
-        self.buildings
-            .get(id)
-            .map(|building| Located::Building(&building.room))
+        self.buildings.get(id).map(|building| Located::Building(&building.room))
     }
 
     /// Where a command about `resource` belongs; `None` when nothing says so (`room_required`).
@@ -175,9 +167,7 @@ impl Directory {
 
     /// The building that decides about a room: its own, or one of its own making.
     pub fn building_or_lone(&self, room: &RoomId) -> BuildingId {
-        self.building_of_room(room)
-            .cloned()
-            .unwrap_or_else(|| BuildingId::of_lone_room(room))
+        self.building_of_room(room).cloned().unwrap_or_else(|| BuildingId::of_lone_room(room))
     }
 
     /// A building.
@@ -209,24 +199,15 @@ impl Directory {
         let (room, place) = match located {
             Located::Building(room) => (room, Place::Building(room.clone())),
             Located::Floor(room) => (room, Place::Floor(room.clone())),
-            Located::Item { floors, .. } => (
-                floors.first()?,
-                Place::Item(floors.iter().cloned().collect()),
-            ),
+            Located::Item { floors, .. } => (floors.first()?, Place::Item(floors.iter().cloned().collect())),
         };
-        Some(Placed {
-            building: self.building_of_room(room)?.clone(),
-            place,
-        })
+        Some(Placed { building: self.building_of_room(room)?.clone(), place })
     }
 
     /// An unknown resource that is a room.
     fn lone_room(&self, resource: &ResourceId) -> Option<Placed> {
         let room = RoomId::new(resource.as_str()).ok()?;
-        Some(Placed {
-            building: BuildingId::of_lone_room(&room),
-            place: Place::Floor(room),
-        })
+        Some(Placed { building: BuildingId::of_lone_room(&room), place: Place::Floor(room) })
     }
 
     /// An unknown resource in a room that somebody names.
@@ -235,10 +216,7 @@ impl Directory {
             true => Place::Floor(room.clone()),
             false => Place::Item(smallvec![room.clone()]),
         };
-        Placed {
-            building: self.building_or_lone(room),
-            place,
-        }
+        Placed { building: self.building_or_lone(room), place }
     }
 }
 
@@ -249,17 +227,9 @@ mod tests {
 
     fn house() -> Directory {
         let mut builder = Builder::default();
-        let hq = draft(
-            "hq",
-            &["hq:2", "hq:1"],
-            &[("ahu", 0), ("door", 1)],
-            &[("stairs", &[0, 1]), ("hall", &[1])],
-        );
+        let hq = draft("hq", &["hq:2", "hq:1"], &[("ahu", 0), ("door", 1)], &[("stairs", &[0, 1]), ("hall", &[1])]);
         assert_eq!(builder.add(hq), []);
-        assert_eq!(
-            builder.add(draft("annex", &["annex:1"], &[("pump", 0)], &[])),
-            []
-        );
+        assert_eq!(builder.add(draft("annex", &["annex:1"], &[("pump", 0)], &[])), []);
         builder.build()
     }
 
@@ -267,43 +237,19 @@ mod tests {
     fn everything_is_found_where_it_is() {
         let house = house();
         let (one, two) = (room("hq:1"), room("hq:2"));
-        assert_eq!(
-            house.counts(),
-            Counts {
-                buildings: 2,
-                floors: 3,
-                objects: 3,
-                routes: 2
-            }
-        );
+        assert_eq!(house.counts(), Counts { buildings: 2, floors: 3, objects: 3, routes: 2 });
         assert_eq!(house.building_of_room(&one), Some(&building("hq")));
         assert_eq!(house.building_of_room(&room("hq")), Some(&building("hq")));
         assert_eq!(house.building_of_room(&room("ahu")), None);
-        assert_eq!(
-            house.locate(&thing("hq")),
-            Some(Located::Building(&room("hq")))
-        );
+        assert_eq!(house.locate(&thing("hq")), Some(Located::Building(&room("hq"))));
         assert_eq!(house.locate(&thing("hq:2")), Some(Located::Floor(&two)));
-        let on_two = Located::Item {
-            floors: std::slice::from_ref(&two),
-            kind: ItemKind::Object,
-        };
+        let on_two = Located::Item { floors: std::slice::from_ref(&two), kind: ItemKind::Object };
         assert_eq!(house.locate(&thing("ahu")), Some(on_two));
         let both = [one.clone(), two.clone()];
-        assert_eq!(
-            house.locate(&thing("stairs")),
-            Some(Located::Item {
-                floors: &both,
-                kind: ItemKind::Route
-            })
-        );
+        assert_eq!(house.locate(&thing("stairs")), Some(Located::Item { floors: &both, kind: ItemKind::Route }));
         assert_eq!(house.locate(&thing("elsewhere")), None);
         let entry = house.building(&building("hq")).unwrap();
-        assert_eq!(
-            (&*entry.name, &*entry.floors),
-            ("Building hq", &[one.clone(), two][..]),
-            "lowest first"
-        );
+        assert_eq!((&*entry.name, &*entry.floors), ("Building hq", &[one.clone(), two][..]), "lowest first");
         assert_eq!(house.floor(&one).unwrap().level, -1);
     }
 
@@ -314,70 +260,26 @@ mod tests {
         let floor = |id: &str| Place::Floor(room(id));
         let check = |resource: &str, stated: Option<&str>, is_room: bool, joined: Option<&str>| {
             let (stated, joined) = (stated.map(room), joined.map(room));
-            let hints = Hints {
-                stated: stated.as_ref(),
-                is_room,
-                only_joined: joined.as_ref(),
-            };
-            house
-                .place(&thing(resource), hints)
-                .map(|p| (p.building.to_string(), p.place))
+            let hints = Hints { stated: stated.as_ref(), is_room, only_joined: joined.as_ref() };
+            house.place(&thing(resource), hints).map(|p| (p.building.to_string(), p.place))
         };
         let at = |building: &str, place: Place| Some((building.to_owned(), place));
 
         // The directory knows it.
-        assert_eq!(
-            check("hq", None, false, None),
-            at("hq", Place::Building(room("hq")))
-        );
-        assert_eq!(
-            check("hq:1", Some("annex:1"), true, None),
-            at("hq", floor("hq:1")),
-            "a floor is where it is"
-        );
-        assert_eq!(
-            check("ahu", None, false, Some("annex:1")),
-            at("hq", item(&["hq:2"]))
-        );
-        assert_eq!(
-            check("stairs", Some("hq:1"), false, None),
-            at("hq", item(&["hq:1", "hq:2"]))
-        );
-        assert_eq!(
-            check("ahu", Some("hq:1"), false, None),
-            at("hq", item(&["hq:2"])),
-            "the directory knows better"
-        );
+        assert_eq!(check("hq", None, false, None), at("hq", Place::Building(room("hq"))));
+        assert_eq!(check("hq:1", Some("annex:1"), true, None), at("hq", floor("hq:1")), "a floor is where it is");
+        assert_eq!(check("ahu", None, false, Some("annex:1")), at("hq", item(&["hq:2"])));
+        assert_eq!(check("stairs", Some("hq:1"), false, None), at("hq", item(&["hq:1", "hq:2"])));
+        assert_eq!(check("ahu", Some("hq:1"), false, None), at("hq", item(&["hq:2"])), "the directory knows better");
         // Another building may have something of the same id.
-        assert_eq!(
-            check("ahu", Some("annex:1"), false, None),
-            at("annex", item(&["annex:1"]))
-        );
-        assert_eq!(
-            check("ahu", Some("lone"), false, None),
-            at("lone", item(&["lone"]))
-        );
+        assert_eq!(check("ahu", Some("annex:1"), false, None), at("annex", item(&["annex:1"])));
+        assert_eq!(check("ahu", Some("lone"), false, None), at("lone", item(&["lone"])));
         // The directory does not know it.
-        assert_eq!(
-            check("new", Some("hq:1"), false, None),
-            at("hq", item(&["hq:1"]))
-        );
-        assert_eq!(
-            check("new", Some("lone"), false, None),
-            at("lone", item(&["lone"]))
-        );
-        assert_eq!(
-            check("floor_7", Some("floor_7"), false, None),
-            at("floor_7", floor("floor_7"))
-        );
-        assert_eq!(
-            check("floor_7", None, true, Some("hq:1")),
-            at("floor_7", floor("floor_7"))
-        );
-        assert_eq!(
-            check("new", None, false, Some("hq:1")),
-            at("hq", item(&["hq:1"]))
-        );
+        assert_eq!(check("new", Some("hq:1"), false, None), at("hq", item(&["hq:1"])));
+        assert_eq!(check("new", Some("lone"), false, None), at("lone", item(&["lone"])));
+        assert_eq!(check("floor_7", Some("floor_7"), false, None), at("floor_7", floor("floor_7")));
+        assert_eq!(check("floor_7", None, true, Some("hq:1")), at("floor_7", floor("floor_7")));
+        assert_eq!(check("new", None, false, Some("hq:1")), at("hq", item(&["hq:1"])));
         assert_eq!(check("new", None, false, None), None);
     }
 

@@ -64,17 +64,13 @@ impl Lock {
 
     /// Whether the lock is seen in `room`, or covers it with the whole building.
     pub(crate) fn concerns(&self, room: &RoomId) -> bool {
-        self.targets
-            .iter()
-            .any(|t| matches!(t.place, Place::Building(_)) || t.place.rooms().contains(room))
+        self.targets.iter().any(|t| matches!(t.place, Place::Building(_)) || t.place.rooms().contains(room))
     }
 }
 
 /// Whether both name the same things, in whatever order. Neither names one twice.
 pub(crate) fn same_resources(a: &[Target], b: &[Target]) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .all(|t| b.iter().any(|other| other.resource == t.resource))
+    a.len() == b.len() && a.iter().all(|t| b.iter().any(|other| other.resource == t.resource))
 }
 
 /// Who holds a node. All exclusive holders of a node are one session.
@@ -86,10 +82,7 @@ pub(crate) struct Holders {
 
 impl Holders {
     fn counts(&self) -> Counts {
-        Counts {
-            intents: self.intents,
-            exclusives: self.exclusives.len() as u32,
-        }
+        Counts { intents: self.intents, exclusives: self.exclusives.len() as u32 }
     }
 }
 
@@ -199,10 +192,7 @@ impl Table {
         self.locks.values().map(|lock| &**lock)
     }
 
-    pub(crate) fn of_session<'a>(
-        &'a self,
-        session: &SessionId,
-    ) -> impl Iterator<Item = &'a Lock> + use<'a> {
+    pub(crate) fn of_session<'a>(&'a self, session: &SessionId) -> impl Iterator<Item = &'a Lock> + use<'a> {
         self.resolve(self.by_session.get(session))
     }
 
@@ -210,10 +200,7 @@ impl Table {
         self.by_session.get(session).map_or(0, TokenSet::len)
     }
 
-    pub(crate) fn on_resource<'a>(
-        &'a self,
-        resource: &ResourceId,
-    ) -> impl Iterator<Item = &'a Lock> + use<'a> {
+    pub(crate) fn on_resource<'a>(&'a self, resource: &ResourceId) -> impl Iterator<Item = &'a Lock> + use<'a> {
         self.resolve(self.by_resource.get(resource))
     }
 
@@ -228,9 +215,7 @@ impl Table {
 
     /// The exclusive holders of a node.
     pub(crate) fn exclusives(&self, node: Node<'_>) -> &[Token] {
-        self.nodes
-            .get(node)
-            .map_or(&[], |holders| &holders.exclusives)
+        self.nodes.get(node).map_or(&[], |holders| &holders.exclusives)
     }
 
     /// Locks that exclude `wanted` and are not left out by `skip`: at most `max`, the smallest tokens of each node.
@@ -247,21 +232,12 @@ impl Table {
                 continue;
             }
             let mut take = |there: &mut dyn Iterator<Item = &'a Lock>| {
-                found.extend(
-                    there
-                        .filter(|lock| !skip(lock) && conflict(&lock.closure(), wanted))
-                        .take(max),
-                );
+                found.extend(there.filter(|lock| !skip(lock) && conflict(&lock.closure(), wanted)).take(max));
             };
             match (node, mode) {
                 (Node::Building, Mode::Exclusive) => take(&mut self.iter()),
                 (Node::Floor(floor), Mode::Exclusive) => take(&mut self.in_room(floor)),
-                _ => take(
-                    &mut self
-                        .exclusives(node)
-                        .iter()
-                        .filter_map(|token| self.get(*token)),
-                ),
+                _ => take(&mut self.exclusives(node).iter().filter_map(|token| self.get(*token))),
             }
         }
         found.sort_unstable_by_key(|lock| lock.token);
@@ -278,42 +254,27 @@ impl Table {
             again.add(&lock.closure());
             sessions += 1;
             resources += lock.targets.len();
-            rooms += lock
-                .targets
-                .iter()
-                .map(|t| t.place.rooms().len())
-                .sum::<usize>();
+            rooms += lock.targets.iter().map(|t| t.place.rooms().len()).sum::<usize>();
         }
         for (node, holders) in self.nodes.iter() {
             if holders.counts() != again.counts(node) {
-                return Err(format!(
-                    "L7: {node:?} counts {holders:?}, its locks give {:?}",
-                    again.counts(node)
-                ));
+                return Err(format!("L7: {node:?} counts {holders:?}, its locks give {:?}", again.counts(node)));
             }
-            let mut owners = holders
-                .exclusives
-                .iter()
-                .map(|t| self.get(*t).map(|lock| &lock.session));
+            let mut owners = holders.exclusives.iter().map(|t| self.get(*t).map(|lock| &lock.session));
             let Some(owner) = owners.next() else { continue };
             let Some(owner) = owner else {
                 return Err(format!("L7: {node:?} is held by a token without a lock"));
             };
             if owners.any(|other| other != Some(owner)) {
-                return Err(format!(
-                    "L1: {node:?} is held exclusively by two sessions: {holders:?}"
-                ));
+                return Err(format!("L1: {node:?} is held exclusively by two sessions: {holders:?}"));
             }
             let below = |lock: &&Lock| lock.closure().contains(&(node, Mode::Intent));
             let own = self.of_session(owner).filter(below).count();
             if own != holders.intents as usize {
-                return Err(format!(
-                    "L1: {node:?} is held exclusively by {owner} and wanted below by another session"
-                ));
+                return Err(format!("L1: {node:?} is held exclusively by {owner} and wanted below by another session"));
             }
         }
-        let indexed =
-            |sets: &mut dyn Iterator<Item = &TokenSet>| sets.map(TokenSet::len).sum::<usize>();
+        let indexed = |sets: &mut dyn Iterator<Item = &TokenSet>| sets.map(TokenSet::len).sum::<usize>();
         let counted = (
             indexed(&mut self.by_session.values()),
             indexed(&mut self.by_resource.values()),
@@ -321,44 +282,27 @@ impl Table {
         );
         // A thing that names a room twice is indexed there once.
         if counted.0 != sessions || counted.1 > resources || counted.2 > rooms {
-            return Err(format!(
-                "indexes hold {counted:?}, the locks {:?}",
-                (sessions, resources, rooms)
-            ));
+            return Err(format!("indexes hold {counted:?}, the locks {:?}", (sessions, resources, rooms)));
         }
         if self.locks.keys().next_back().copied() > self.last {
-            return Err(format!(
-                "L2: a lock is younger than the last token {:?}",
-                self.last
-            ));
+            return Err(format!("L2: a lock is younger than the last token {:?}", self.last));
         }
         Ok(())
     }
 
     fn resolve<'a>(&'a self, tokens: Option<&'a TokenSet>) -> impl Iterator<Item = &'a Lock> {
-        tokens
-            .into_iter()
-            .flat_map(TokenSet::iter)
-            .filter_map(|token| self.get(token))
+        tokens.into_iter().flat_map(TokenSet::iter).filter_map(|token| self.get(token))
     }
 }
 
-fn index<K: Clone + Eq + std::hash::Hash>(
-    map: &mut HashMap<K, TokenSet, RandomState>,
-    key: &K,
-    token: Token,
-) {
+fn index<K: Clone + Eq + std::hash::Hash>(map: &mut HashMap<K, TokenSet, RandomState>, key: &K, token: Token) {
     match map.get_mut(key) {
         Some(set) => set.insert(token),
         None => map.entry(key.clone()).or_default().insert(token),
     }
 }
 
-fn unindex<K: Eq + std::hash::Hash>(
-    map: &mut HashMap<K, TokenSet, RandomState>,
-    key: &K,
-    token: Token,
-) {
+fn unindex<K: Eq + std::hash::Hash>(map: &mut HashMap<K, TokenSet, RandomState>, key: &K, token: Token) {
     if let Some(set) = map.get_mut(key) {
         set.remove(token);
         if set.is_empty() {
@@ -375,8 +319,5 @@ fn target(locked: &LockedTarget) -> Target {
         (Scope::Floor, Some(seen)) => Place::Floor(seen.room.clone()),
         _ => Place::Item(rooms().collect()),
     };
-    Target {
-        resource: locked.resource.clone(),
-        place,
-    }
+    Target { resource: locked.resource.clone(), place }
 }

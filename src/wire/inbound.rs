@@ -440,7 +440,8 @@ impl<'a> Envelope<'a> {
                 room: need_id("room_id", &self.room_id, RoomId::new)?,
                 since: match self.since.value() {
                     Some(json) => Some(
-                        serde_json::from_str(json).map_err(|_| bad("since", "must be {epoch: string, seq: integer}"))?,
+                        serde_json::from_str(json)
+                            .map_err(|_| bad("since", "must be {epoch: string, seq: integer}"))?,
                     ),
                     None => None,
                 },
@@ -511,8 +512,7 @@ impl<'a> Envelope<'a> {
         let room = id("room_id", &self.room_id, RoomId::new)?;
         let mut wanted = Vec::new();
         if let Some(json) = self.resources.value() {
-            let items: Vec<Raw> =
-                serde_json::from_str(json).map_err(|_| bad("resources", "must be an array"))?;
+            let items: Vec<Raw> = serde_json::from_str(json).map_err(|_| bad("resources", "must be an array"))?;
             if items.is_empty() || items.len() > bounds.resources_max {
                 let max = bounds.resources_max;
                 return Err(Wrong(code::TOO_LARGE, format!("resources: 1 to {max} are allowed, not {}", items.len())));

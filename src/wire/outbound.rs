@@ -487,7 +487,14 @@ pub fn lock_held(
 }
 
 /// `lock_response`, refused for another reason.
-pub fn lock_refused(out: &mut Vec<u8>, at: Wall, id: Option<&str>, code: ErrorCode, detail: &str, more: impl FnOnce(&mut Object)) {
+pub fn lock_refused(
+    out: &mut Vec<u8>,
+    at: Wall,
+    id: Option<&str>,
+    code: ErrorCode,
+    detail: &str,
+    more: impl FnOnce(&mut Object),
+) {
     let mut o = open(out, "lock_response", at);
     echo(&mut o, id);
     o.bool("success", false).text("result", detail).plain("code", code.name).text("detail", detail);
@@ -497,7 +504,15 @@ pub fn lock_refused(out: &mut Vec<u8>, at: Wall, id: Option<&str>, code: ErrorCo
 }
 
 /// `lock_queued`.
-pub fn lock_queued(out: &mut Vec<u8>, at: Wall, id: Option<&str>, ticket: impl std::fmt::Display, position: u32, blocked_by: &[LockView], asker: &UserId) {
+pub fn lock_queued(
+    out: &mut Vec<u8>,
+    at: Wall,
+    id: Option<&str>,
+    ticket: impl std::fmt::Display,
+    position: u32,
+    blocked_by: &[LockView],
+    asker: &UserId,
+) {
     let mut o = open(out, "lock_queued", at);
     echo(&mut o, id);
     o.plain("ticket", ticket).int("position", u64::from(position));
@@ -506,7 +521,14 @@ pub fn lock_queued(out: &mut Vec<u8>, at: Wall, id: Option<&str>, ticket: impl s
 }
 
 /// `lock_release_response`. `lock` is what the client sent.
-pub fn lock_release_response(out: &mut Vec<u8>, at: Wall, id: Option<&str>, success: bool, lock: &str, code: Option<ErrorCode>) {
+pub fn lock_release_response(
+    out: &mut Vec<u8>,
+    at: Wall,
+    id: Option<&str>,
+    success: bool,
+    lock: &str,
+    code: Option<ErrorCode>,
+) {
     let mut o = open(out, "lock_release_response", at);
     echo(&mut o, id);
     o.bool("success", success).text("lock_id", lock);
@@ -525,7 +547,13 @@ pub fn lock_renewed(out: &mut Vec<u8>, at: Wall, id: Option<&str>, lock: &LockVi
 }
 
 /// `lock_requested`: the editing request is placed.
-pub fn lock_requested(out: &mut Vec<u8>, at: Wall, id: Option<&str>, request: impl std::fmt::Display, respond_in_ms: u64) {
+pub fn lock_requested(
+    out: &mut Vec<u8>,
+    at: Wall,
+    id: Option<&str>,
+    request: impl std::fmt::Display,
+    respond_in_ms: u64,
+) {
     let mut o = open(out, "lock_requested", at);
     echo(&mut o, id);
     o.plain("request", request).int("respond_in_ms", respond_in_ms);

@@ -8,15 +8,8 @@ use crate::error::Failure;
 use crate::output::Output;
 use crate::output::rows::AuditLine;
 
-pub(super) async fn run(
-    mut client: Client,
-    command: &Audit,
-    output: &mut Output,
-) -> Result<Exit, Failure> {
+pub(super) async fn run(mut client: Client, command: &Audit, output: &mut Output) -> Result<Exit, Failure> {
     let Audit::List { limit } = command;
-    output.list(
-        client.latest(&path(&["audit"]), *limit).await?,
-        |_: &AuditLine| true,
-    )?;
+    output.list(client.latest(&path(&["audit"]), *limit).await?, |_: &AuditLine| true)?;
     Ok(Exit::Ok)
 }

@@ -23,25 +23,10 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let status: Status = read(&client.document(&path(&["status"])).await?.object)?;
     let window_ms = u64::try_from(window.as_millis()).expect("a window is at most a day");
-    let what = format!(
-        "send {} connections away over {}",
-        status.connections,
-        span(window_ms)
-    );
+    let what = format!("send {} connections away over {}", status.connections, span(window_ms));
     confirm(global, &what, Answer::Yes)?;
-    let request = DrainRequest {
-        window_ms,
-        reason: global.reason.clone(),
-    };
-    let done = client
-        .change(Method::POST, &path(&["drain"]), None, &request)
-        .await?;
-    outcome(output, &done, |changed| {
-        format!(
-            "draining: {} connections over {}",
-            changed.count,
-            span(window_ms)
-        )
-    })?;
+    let request = DrainRequest { window_ms, reason: global.reason.clone() };
+    let done = client.change(Method::POST, &path(&["drain"]), None, &request).await?;
+    outcome(output, &done, |changed| format!("draining: {} connections over {}", changed.count, span(window_ms)))?;
     Ok(Exit::Ok)
 }

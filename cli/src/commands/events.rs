@@ -17,22 +17,15 @@ pub(super) async fn run(
     room: Option<&str>,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    if let Some(unknown) = topics
-        .iter()
-        .find(|topic| !TOPICS.contains(&topic.as_str()))
-    {
-        return Err(Failure::usage(format!("{unknown:?} is not a topic"))
-            .hint(format!("the topics are {}", TOPICS.join(", "))));
+    if let Some(unknown) = topics.iter().find(|topic| !TOPICS.contains(&topic.as_str())) {
+        return Err(
+            Failure::usage(format!("{unknown:?} is not a topic")).hint(format!("the topics are {}", TOPICS.join(", ")))
+        );
     }
     ended(follow(client, topics, room, output).await)
 }
 
-async fn follow(
-    client: Client,
-    topics: &[String],
-    room: Option<&str>,
-    output: &mut Output,
-) -> Result<(), Failure> {
+async fn follow(client: Client, topics: &[String], room: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     let path = match topics {
         [] => "/v1/events".to_owned(),
         topics => format!("/v1/events?topics={}", query(&topics.join(","))),
@@ -47,18 +40,13 @@ async fn follow(
         match line.kind_of_line {
             LineType::Heartbeat => {}
             LineType::Event if is_elsewhere => {}
-            _ if output.format() == Format::Ndjson => {
-                output.json_line(&String::from_utf8_lossy(&text))?
-            }
+            _ if output.format() == Format::Ndjson => output.json_line(&String::from_utf8_lossy(&text))?,
             LineType::Event => {
                 if let Some(event) = &event {
                     output.line(&clean(&sentence(event)))?;
                 }
             }
-            LineType::Gap => output.line(&format!(
-                "… {} events dropped …",
-                line.dropped.unwrap_or_default()
-            ))?,
+            LineType::Gap => output.line(&format!("… {} events dropped …", line.dropped.unwrap_or_default()))?,
             _ => {}
         }
         output.flush()?;
@@ -71,12 +59,7 @@ async fn follow(
 
 /// `2026-11-24T04:36:09.123Z  lock.granted  floor_1  alice  lk_7q2  object_edit`
 fn sentence(event: &OperatorEvent) -> String {
-    let parts = [
-        &event.room_id,
-        &event.user_id,
-        &event.subject,
-        &event.detail,
-    ];
+    let parts = [&event.room_id, &event.user_id, &event.subject, &event.detail];
     let mut sentence = format!("{}  {:<18}", event.at, event.kind);
     for part in parts.into_iter().flatten() {
         sentence.push_str("  ");

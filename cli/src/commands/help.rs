@@ -17,16 +17,9 @@ pub(super) fn help(topic: &[String], output: &mut Output) -> Result<Exit, Failur
 }
 
 fn exit_codes() -> String {
-    let mut text = String::from(
-        "How a run of arxosrt may end. A number means the same for every command.\n\n",
-    );
+    let mut text = String::from("How a run of arxosrt may end. A number means the same for every command.\n\n");
     for exit in Exit::ALL {
-        text.push_str(&format!(
-            "{:>5}  {:<13} {}\n",
-            exit.number(),
-            exit.name(),
-            exit.meaning()
-        ));
+        text.push_str(&format!("{:>5}  {:<13} {}\n", exit.number(), exit.name(), exit.meaning()));
     }
     text
 }
@@ -39,11 +32,8 @@ fn of_command(words: &[String]) -> Result<String, Failure> {
         found = match found.find_subcommand_mut(word) {
             Some(inner) => inner,
             None => {
-                return Err(
-                    Failure::usage(format!("there is no help on {:?}", words.join(" "))).hint(
-                        "arxosrt --help lists the commands; the only other topic is exit-codes",
-                    ),
-                );
+                return Err(Failure::usage(format!("there is no help on {:?}", words.join(" ")))
+                    .hint("arxosrt --help lists the commands; the only other topic is exit-codes"));
             }
         };
     }
@@ -58,10 +48,7 @@ mod tests {
     fn every_exit_code_is_explained() {
         let text = exit_codes();
         for exit in Exit::ALL {
-            assert!(
-                text.contains(&format!("{:>5}  {}", exit.number(), exit.name())),
-                "{exit:?}"
-            );
+            assert!(text.contains(&format!("{:>5}  {}", exit.number(), exit.name())), "{exit:?}");
         }
     }
 
@@ -69,10 +56,7 @@ mod tests {
     fn every_command_has_help() {
         for command in Args::command().get_subcommands() {
             let words = [command.get_name().to_owned()];
-            assert!(
-                of_command(&words).unwrap().contains("Usage: arxosrt"),
-                "{words:?}"
-            );
+            assert!(of_command(&words).unwrap().contains("Usage: arxosrt"), "{words:?}");
             assert!(command.get_about().is_some(), "{words:?}");
         }
     }

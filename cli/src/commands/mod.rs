@@ -35,9 +35,7 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
         Command::Rooms(command) => rooms::run(client, global, command, output).await,
         Command::Users(command) => users::run(client, global, command, output).await,
         Command::Locks(command) => locks::run(client, global, command, output).await,
-        Command::Events { topics, room } => {
-            events::run(client, topics, room.as_deref(), output).await
-        }
+        Command::Events { topics, room } => events::run(client, topics, room.as_deref(), output).await,
         Command::Drain { window } => drain::run(client, global, *window, output).await,
         Command::Audit(command) => audit::run(client, command, output).await,
         Command::Debug(command) => debug::run(client, command, output).await,
@@ -63,19 +61,14 @@ fn refuse_impossible(command: &Command, global: &Global) -> Result<(), Failure> 
     if !goes_on {
         return Ok(());
     }
-    Err(
-        Failure::usage(format!("-o {refused} cannot show what goes on without end"))
-            .hint("use -o ndjson"),
-    )
+    Err(Failure::usage(format!("-o {refused} cannot show what goes on without end")).hint("use -o ndjson"))
 }
 
 /// The reason that a change needs.
 fn needed_reason<'a>(global: &'a Global, what: &str) -> Result<&'a str, Failure> {
     match global.reason.as_deref().map(str::trim) {
         Some(reason) if !reason.is_empty() => Ok(reason),
-        _ => Err(Failure::usage(format!(
-            "{what} needs --reason: it is told to those concerned and kept in the audit"
-        ))),
+        _ => Err(Failure::usage(format!("{what} needs --reason: it is told to those concerned and kept in the audit"))),
     }
 }
 

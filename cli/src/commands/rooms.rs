@@ -28,36 +28,19 @@ pub(super) async fn run(
         Rooms::List { watch: true } => {
             return watch::watch(client, "rooms", |_: &RoomRow| true, output).await;
         }
-        Rooms::List { watch: false } => {
-            output.list(client.list(&path(&["rooms"])).await?, |_: &RoomRow| true)?
-        }
+        Rooms::List { watch: false } => output.list(client.list(&path(&["rooms"])).await?, |_: &RoomRow| true)?,
         Rooms::Show { room } => {
             let document = client.document(&path(&["rooms", room])).await?;
             output.document(&document, |room: &RoomRow| room.room_id.clone(), fields)?;
         }
         Rooms::Users { room } => {
-            output.list(
-                client.list(&path(&["rooms", room, "users"])).await?,
-                |_: &UserRow| true,
-            )?;
+            output.list(client.list(&path(&["rooms", room, "users"])).await?, |_: &UserRow| true)?;
         }
         Rooms::Send { room, text, json } => {
             let message = message(text.as_deref(), json.as_deref())?;
-            let notice = NoticeRequest {
-                message,
-                reason: global.reason.clone(),
-            };
-            let done = client
-                .change(
-                    Method::POST,
-                    &path(&["rooms", room, "notice"]),
-                    None,
-                    &notice,
-                )
-                .await?;
-            outcome(output, &done, |changed| {
-                format!("told everybody in {}", changed.target)
-            })?;
+            let notice = NoticeRequest { message, reason: global.reason.clone() };
+            let done = client.change(Method::POST, &path(&["rooms", room, "notice"]), None, &notice).await?;
+            outcome(output, &done, |changed| format!("told everybody in {}", changed.target))?;
         }
     }
     Ok(Exit::Ok)
@@ -79,9 +62,7 @@ fn fields(room: &RoomRow) -> Vec<(&'static str, String)> {
 fn message(text: Option<&str>, json: Option<&str>) -> Result<Raw, Failure> {
     let given = match (text, json) {
         (Some(text), _) => {
-            return Ok(
-                to_raw_value(&json!({ "notice": text })).expect("a text in an object is JSON")
-            );
+            return Ok(to_raw_value(&json!({ "notice": text })).expect("a text in an object is JSON"));
         }
         (None, Some("-")) => standard_input()?,
         (None, Some(json)) => json.to_owned(),
@@ -93,9 +74,7 @@ fn message(text: Option<&str>, json: Option<&str>) -> Result<Raw, Failure> {
 
 fn standard_input() -> Result<String, Failure> {
     if io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            "--json - reads standard input, and nothing is piped into it",
-        ));
+        return Err(Failure::usage("--json - reads standard input, and nothing is piped into it"));
     }
     let mut text = String::new();
     let limit = MESSAGE_BYTES_MAX;
@@ -105,9 +84,7 @@ fn standard_input() -> Result<String, Failure> {
         .read_to_string(&mut text)
         .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
     if text.len() as u64 > limit {
-        return Err(Failure::usage(format!(
-            "a message has at most {limit} bytes"
-        )));
+        return Err(Failure::usage(format!("a message has at most {limit} bytes")));
     }
     Ok(text)
 }
@@ -119,20 +96,10 @@ mod tests {
     #[test]
     fn a_message_is_a_wrapped_text_or_json_as_given() {
         let sent = |text, json| message(text, json).map(|raw| raw.get().to_owned());
-        assert_eq!(
-            sent(Some("say \"hi\""), None).unwrap(),
-            r#"{"notice":"say \"hi\""}"#
-        );
-        assert_eq!(
-            sent(None, Some(" {\"a\": 1.50} ")).unwrap(),
-            "{\"a\": 1.50}"
-        );
+        assert_eq!(sent(Some("say \"hi\""), None).unwrap(), r#"{"notice":"say \"hi\""}"#);
+        assert_eq!(sent(None, Some(" {\"a\": 1.50} ")).unwrap(), "{\"a\": 1.50}");
         for bad in ["{", "", "hello", "1 2"] {
-            assert_eq!(
-                sent(None, Some(bad)).unwrap_err().exit,
-                Exit::Usage,
-                "{bad}"
-            );
+            assert_eq!(sent(None, Some(bad)).unwrap_err().exit, Exit::Usage, "{bad}");
         }
     }
 }

@@ -22,10 +22,7 @@ pub(super) async fn run(
     match command {
         Users::List { watch, room } => {
             let keep = |user: &UserRow| match room {
-                Some(wanted) => user
-                    .sessions
-                    .iter()
-                    .any(|session| session.rooms.contains(wanted)),
+                Some(wanted) => user.sessions.iter().any(|session| session.rooms.contains(wanted)),
                 None => true,
             };
             if *watch {
@@ -56,15 +53,8 @@ fn fields(user: &UserRow) -> Vec<(&'static str, String)> {
     for session in &user.sessions {
         let address = session.address.as_deref().unwrap_or("-");
         let rooms = session.rooms.join(" ");
-        let (id, transport, since) = (
-            &session.session_id,
-            &session.transport,
-            &session.connected_at,
-        );
-        fields.push((
-            "session",
-            format!("{id} by {transport} from {address} since {since} in {rooms}"),
-        ));
+        let (id, transport, since) = (&session.session_id, &session.transport, &session.connected_at);
+        fields.push(("session", format!("{id} by {transport} from {address} since {since} in {rooms}")));
     }
     fields
 }
@@ -78,26 +68,12 @@ async fn kick(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     let reason = needed_reason(global, "kick")?.to_owned();
-    let (noun, collection) = if is_session {
-        ("session", "sessions")
-    } else {
-        ("user", "users")
-    };
-    confirm(
-        global,
-        &format!(
-            "disconnect {noun} {} and release their locks",
-            targets.join(", ")
-        ),
-        Answer::Yes,
-    )?;
+    let (noun, collection) = if is_session { ("session", "sessions") } else { ("user", "users") };
+    confirm(global, &format!("disconnect {noun} {} and release their locks", targets.join(", ")), Answer::Yes)?;
     let request = ReasonRequest { reason };
     let mut failures = Vec::new();
     for target in targets {
-        match client
-            .change(Method::DELETE, &path(&[collection, target]), None, &request)
-            .await
-        {
+        match client.change(Method::DELETE, &path(&[collection, target]), None, &request).await {
             Ok(done) => outcome(output, &done, |changed| match changed.count {
                 1 => format!("ended 1 session of {target}"),
                 count => format!("ended {count} sessions of {target}"),
@@ -116,16 +92,8 @@ async fn kick(
                 output.remark(&failure.message);
             }
             let exit = if all_failed { last.exit } else { Exit::Partial };
-            let message = format!(
-                "{} of {total} failed; the last: {}",
-                failures.len() + 1,
-                last.message
-            );
-            Err(Failure {
-                exit,
-                message,
-                ..last
-            })
+            let message = format!("{} of {total} failed; the last: {}", failures.len() + 1, last.message);
+            Err(Failure { exit, message, ..last })
         }
     }
 }

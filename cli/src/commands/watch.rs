@@ -42,18 +42,10 @@ pub(super) fn ended(result: Result<(), Failure>) -> Result<Exit, Failure> {
 /// The daemon's last word, as the end of a command that was meant to go on.
 pub(super) fn said_bye(line: &Line) -> Failure {
     let reason = line.reason.as_deref().unwrap_or("no reason given");
-    Failure::new(
-        Exit::Unreachable,
-        "bye",
-        format!("the daemon ended the stream: {reason}"),
-    )
+    Failure::new(Exit::Unreachable, "bye", format!("the daemon ended the stream: {reason}"))
 }
 
-async fn changes<R: Row>(
-    mut lines: Lines,
-    keep: impl Fn(&R) -> bool,
-    output: &mut Output,
-) -> Result<(), Failure> {
+async fn changes<R: Row>(mut lines: Lines, keep: impl Fn(&R) -> bool, output: &mut Output) -> Result<(), Failure> {
     while let Some((text, line)) = lines.next().await? {
         if is_wanted(&line, &keep)? {
             output.json_line(&String::from_utf8_lossy(&text))?;
@@ -75,11 +67,7 @@ fn is_wanted<R: Row>(line: &Line, keep: &impl Fn(&R) -> bool) -> Result<bool, Fa
     }
 }
 
-async fn pictures<R: Row>(
-    mut lines: Lines,
-    keep: impl Fn(&R) -> bool,
-    output: &mut Output,
-) -> Result<(), Failure> {
+async fn pictures<R: Row>(mut lines: Lines, keep: impl Fn(&R) -> bool, output: &mut Output) -> Result<(), Failure> {
     let mut rows: Vec<R> = Vec::new();
     let mut is_whole = false;
     let mut is_drawn = true;

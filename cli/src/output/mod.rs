@@ -61,11 +61,7 @@ impl Output {
     }
 
     /// A list in the wanted format; `keep` says which of its rows.
-    pub fn list<R: Row>(
-        &mut self,
-        list: List<Raw>,
-        keep: impl Fn(&R) -> bool,
-    ) -> Result<(), Failure> {
+    pub fn list<R: Row>(&mut self, list: List<Raw>, keep: impl Fn(&R) -> bool) -> Result<(), Failure> {
         let mut kept = Vec::with_capacity(list.items.len());
         for raw in list.items {
             let row: R = read(&raw)?;
@@ -76,18 +72,10 @@ impl Output {
         match self.list_format() {
             Format::Json => {
                 let items = kept.into_iter().map(|(raw, _)| raw).collect();
-                self.json(&List {
-                    items,
-                    next_cursor: None,
-                    ..list
-                })
+                self.json(&List { items, next_cursor: None, ..list })
             }
-            Format::Ndjson => kept
-                .iter()
-                .try_for_each(|(raw, _)| self.json_line(raw.get())),
-            Format::Name => kept
-                .iter()
-                .try_for_each(|(_, row)| self.line(&text::clean(row.id()))),
+            Format::Ndjson => kept.iter().try_for_each(|(raw, _)| self.json_line(raw.get())),
+            Format::Name => kept.iter().try_for_each(|(_, row)| self.line(&text::clean(row.id()))),
             Format::Table => {
                 let rows: Vec<R> = kept.into_iter().map(|(_, row)| row).collect();
                 self.table(&rows)
@@ -112,12 +100,7 @@ impl Output {
     }
 
     /// The outcome of a change: nothing when quiet, a sentence for people, the document for programs.
-    pub fn outcome(
-        &mut self,
-        document: &Document<Raw>,
-        target: &str,
-        sentence: &str,
-    ) -> Result<(), Failure> {
+    pub fn outcome(&mut self, document: &Document<Raw>, target: &str, sentence: &str) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.json(document),
             Format::Ndjson => self.json_line(document.object.get()),
@@ -129,17 +112,13 @@ impl Output {
 
     /// A table of rows.
     pub fn table<R: Row>(&mut self, rows: &[R]) -> Result<(), Failure> {
-        self.lines_of(rows)
-            .iter()
-            .enumerate()
-            .try_for_each(|(at, line)| self.table_line(at, line))
+        self.lines_of(rows).iter().enumerate().try_for_each(|(at, line)| self.table_line(at, line))
     }
 
     /// A table that replaces what the terminal shows.
     pub fn redraw<R: Row>(&mut self, rows: &[R]) -> Result<(), Failure> {
         let lines = self.lines_of(rows);
-        let height =
-            terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| usize::from(height.0));
+        let height = terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| usize::from(height.0));
         // The last line stays free: a line feed there would scroll the heading away.
         let fits = height.saturating_sub(2).max(1);
         self.write("\u{1b}[H")?;
@@ -158,20 +137,15 @@ impl Output {
     /// Names and values, one per line.
     pub fn fields(&mut self, fields: &[(&'static str, String)]) -> Result<(), Failure> {
         let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        fields.iter().try_for_each(|(name, value)| {
-            self.line(format!("{name:widest$}  {}", text::clean(value)).trim_end())
-        })
+        fields
+            .iter()
+            .try_for_each(|(name, value)| self.line(format!("{name:widest$}  {}", text::clean(value)).trim_end()))
     }
 
     /// One JSON document.
     pub fn json<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-        let text = serde_json::to_string(value).map_err(|error| {
-            Failure::new(
-                Exit::Failed,
-                "output",
-                format!("cannot write JSON: {error}"),
-            )
-        })?;
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::new(Exit::Failed, "output", format!("cannot write JSON: {error}")))?;
         self.json_line(&text)
     }
 
@@ -207,16 +181,10 @@ impl Output {
         let _ = match self.format {
             Format::Json | Format::Ndjson => writeln!(to, "{}", text::clean_json(&failure.json())),
             Format::Table | Format::Name => {
-                let word = if self.error_colors {
-                    "\u{1b}[1;31merror:\u{1b}[0m"
-                } else {
-                    "error:"
-                };
-                writeln!(to, "{word} {}", text::clean(&failure.message)).and_then(|()| {
-                    match &failure.hint {
-                        Some(hint) => writeln!(to, "hint: {}", text::clean(hint)),
-                        None => Ok(()),
-                    }
+                let word = if self.error_colors { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
+                writeln!(to, "{word} {}", text::clean(&failure.message)).and_then(|()| match &failure.hint {
+                    Some(hint) => writeln!(to, "hint: {}", text::clean(hint)),
+                    None => Ok(()),
                 })
             }
         };
@@ -231,11 +199,7 @@ impl Output {
     }
 
     fn list_format(&self) -> Format {
-        if self.quiet && self.format == Format::Table {
-            Format::Name
-        } else {
-            self.format
-        }
+        if self.quiet && self.format == Format::Table { Format::Name } else { self.format }
     }
 
     fn lines_of<R: Row>(&self, rows: &[R]) -> Vec<String> {
@@ -257,9 +221,7 @@ impl Output {
         if !self.is_terminal {
             return None;
         }
-        terminal_size::terminal_size()
-            .map(|(width, _)| usize::from(width.0))
-            .filter(|&columns| columns > 0)
+        terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|&columns| columns > 0)
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
@@ -278,11 +240,7 @@ impl Output {
 /// The typed view of a value from the daemon.
 pub fn read<T: DeserializeOwned>(raw: &RawValue) -> Result<T, Failure> {
     serde_json::from_str(raw.get()).map_err(|error| {
-        Failure::new(
-            Exit::Incompatible,
-            "incompatible",
-            format!("the daemon's answer is not understood: {error}"),
-        )
+        Failure::new(Exit::Incompatible, "incompatible", format!("the daemon's answer is not understood: {error}"))
     })
 }
 
@@ -293,9 +251,7 @@ fn wants_color(when: When, is_terminal: bool) -> bool {
         When::Never => false,
         When::Auto => {
             let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-            is_terminal
-                && !is_set("NO_COLOR")
-                && env::var_os("TERM").is_none_or(|term| term != "dumb")
+            is_terminal && !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
         }
     }
 }

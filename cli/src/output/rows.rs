@@ -20,14 +20,8 @@ pub trait Row: DeserializeOwned {
 }
 
 impl Row for RoomRow {
-    const COLUMNS: &'static [Column] = &[
-        left("ROOM"),
-        right("USERS"),
-        right("SESSIONS"),
-        right("LOCKS"),
-        right("SEQ"),
-        left("BUILDING"),
-    ];
+    const COLUMNS: &'static [Column] =
+        &[left("ROOM"), right("USERS"), right("SESSIONS"), right("LOCKS"), right("SEQ"), left("BUILDING")];
 
     fn id(&self) -> &str {
         &self.room_id
@@ -46,27 +40,15 @@ impl Row for RoomRow {
 }
 
 impl Row for UserRow {
-    const COLUMNS: &'static [Column] = &[
-        left("USER"),
-        left("NAME"),
-        left("STATE"),
-        right("SESSIONS"),
-        right("LOCKS"),
-        right("IDLE"),
-        left("ROOMS"),
-    ];
+    const COLUMNS: &'static [Column] =
+        &[left("USER"), left("NAME"), left("STATE"), right("SESSIONS"), right("LOCKS"), right("IDLE"), left("ROOMS")];
 
     fn id(&self) -> &str {
         &self.user_id
     }
 
     fn cells(&self) -> Vec<String> {
-        let mut rooms: Vec<&str> = self
-            .sessions
-            .iter()
-            .flat_map(|s| &s.rooms)
-            .map(String::as_str)
-            .collect();
+        let mut rooms: Vec<&str> = self.sessions.iter().flat_map(|s| &s.rooms).map(String::as_str).collect();
         rooms.sort_unstable();
         rooms.dedup();
         vec![
@@ -155,23 +137,13 @@ pub struct AuditLine {
 
 impl<'de> serde::Deserialize<'de> for AuditLine {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        AuditRow::deserialize(from).map(|row| AuditLine {
-            id: row.id.to_string(),
-            row,
-        })
+        AuditRow::deserialize(from).map(|row| AuditLine { id: row.id.to_string(), row })
     }
 }
 
 impl Row for AuditLine {
-    const COLUMNS: &'static [Column] = &[
-        left("TIME"),
-        left("ACTOR"),
-        left("ROLE"),
-        left("ACTION"),
-        left("TARGET"),
-        left("RESULT"),
-        left("REASON"),
-    ];
+    const COLUMNS: &'static [Column] =
+        &[left("TIME"), left("ACTOR"), left("ROLE"), left("ACTION"), left("TARGET"), left("RESULT"), left("REASON")];
 
     fn id(&self) -> &str {
         &self.id

@@ -16,10 +16,7 @@ pub struct Column {
 
 /// A column set to the left.
 pub const fn left(title: &'static str) -> Column {
-    Column {
-        title,
-        right: false,
-    }
+    Column { title, right: false }
 }
 
 /// A column set to the right.
@@ -29,44 +26,23 @@ pub const fn right(title: &'static str) -> Column {
 
 /// The lines of a table. Cells are cleaned here, so no caller can forget it. `columns_max` is the terminal's width, if
 /// the reader is a terminal.
-pub fn lines(
-    columns: &[Column],
-    rows: &[Vec<String>],
-    headers: bool,
-    columns_max: Option<usize>,
-) -> Vec<String> {
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| clean(cell).into_owned()).collect())
-        .collect();
+pub fn lines(columns: &[Column], rows: &[Vec<String>], headers: bool, columns_max: Option<usize>) -> Vec<String> {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell).into_owned()).collect()).collect();
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
         .map(|(at, column)| {
             let heading = if headers { width(column.title) } else { 0 };
-            rows.iter()
-                .map(|row| width(&row[at]))
-                .chain([heading])
-                .max()
-                .unwrap_or(0)
+            rows.iter().map(|row| width(&row[at])).chain([heading]).max().unwrap_or(0)
         })
         .collect();
-    let heading: Vec<String> = columns
-        .iter()
-        .map(|column| column.title.to_owned())
-        .collect();
+    let heading: Vec<String> = columns.iter().map(|column| column.title.to_owned()).collect();
     let shown = headers.then_some(&heading).into_iter().chain(&rows);
-    shown
-        .map(|cells| line(columns, &widths, cells, columns_max))
-        .collect()
+    shown.map(|cells| line(columns, &widths, cells, columns_max)).collect()
 }
 
-fn line(
-    columns: &[Column],
-    widths: &[usize],
-    cells: &[String],
-    columns_max: Option<usize>,
-) -> String {
+fn line(columns: &[Column], widths: &[usize], cells: &[String], columns_max: Option<usize>) -> String {
     let mut line = String::new();
     for (at, cell) in cells.iter().enumerate() {
         let padding = " ".repeat(widths[at] - width(cell));
@@ -95,20 +71,14 @@ mod tests {
     const COLUMNS: [Column; 3] = [left("ROOM"), right("USERS"), left("BUILDING")];
 
     fn rows() -> Vec<Vec<String>> {
-        [["floor_1", "12", "hq"], ["🏢", "3", "a\u{1b}b"]]
-            .map(|row| row.map(str::to_owned).to_vec())
-            .to_vec()
+        [["floor_1", "12", "hq"], ["🏢", "3", "a\u{1b}b"]].map(|row| row.map(str::to_owned).to_vec()).to_vec()
     }
 
     #[test]
     fn columns_line_up_whatever_their_letters() {
         assert_eq!(
             lines(&COLUMNS, &rows(), true, None),
-            [
-                "ROOM     USERS  BUILDING",
-                "floor_1     12  hq",
-                "🏢           3  a\\u{1b}b"
-            ]
+            ["ROOM     USERS  BUILDING", "floor_1     12  hq", "🏢           3  a\\u{1b}b"]
         );
     }
 

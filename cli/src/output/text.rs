@@ -33,9 +33,7 @@ pub fn clean_json(json: &str) -> Cow<'_, str> {
         match c {
             // Outside of texts these separate tokens; inside they cannot stand as they are.
             '\n' | '\r' | '\t' => cleaned.push(' '),
-            c if steers(c) => {
-                write!(cleaned, "\\u{:04x}", c as u32).expect("writing into a String cannot fail")
-            }
+            c if steers(c) => write!(cleaned, "\\u{:04x}", c as u32).expect("writing into a String cannot fail"),
             c => cleaned.push(c),
         }
     }
@@ -118,13 +116,9 @@ mod tests {
 
     #[test]
     fn a_cut_text_fits_and_says_that_it_is_cut() {
-        for (text, columns, shown) in [
-            ("abcdef", 6, "abcdef"),
-            ("abcdef", 5, "abcd…"),
-            ("🏢🏢🏢", 4, "🏢…"),
-            ("ab", 1, "…"),
-            ("ab", 0, ""),
-        ] {
+        for (text, columns, shown) in
+            [("abcdef", 6, "abcdef"), ("abcdef", 5, "abcd…"), ("🏢🏢🏢", 4, "🏢…"), ("ab", 1, "…"), ("ab", 0, "")]
+        {
             assert_eq!(cut(text, columns), shown);
             assert!(width(&cut(text, columns)) <= columns);
         }
@@ -132,13 +126,9 @@ mod tests {
 
     #[test]
     fn spans_are_short() {
-        for (ms, shown) in [
-            (0, "<1s"),
-            (59_999, "59s"),
-            (298_000, "4m58s"),
-            (10_920_000, "3h02m"),
-            (187_200_000, "2d04h"),
-        ] {
+        for (ms, shown) in
+            [(0, "<1s"), (59_999, "59s"), (298_000, "4m58s"), (10_920_000, "3h02m"), (187_200_000, "2d04h")]
+        {
             assert_eq!(span(ms), shown);
         }
     }

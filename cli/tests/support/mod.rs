@@ -48,10 +48,8 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let mut acts: HashMap<String, Act> = answers
-            .iter()
-            .map(|(line, act)| ((*line).to_owned(), act.clone()))
-            .collect();
+        let mut acts: HashMap<String, Act> =
+            answers.iter().map(|(line, act)| ((*line).to_owned(), act.clone())).collect();
         acts.insert("GET /_hello".into(), hello);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
@@ -64,11 +62,7 @@ impl Daemon {
                 });
             }
         });
-        Daemon {
-            socket,
-            seen,
-            _dir: dir,
-        }
+        Daemon { socket, seen, _dir: dir }
     }
 
     /// The program with this daemon's socket and nothing of ours in its environment.
@@ -184,10 +178,7 @@ pub fn lock(token: u64, state: &str) -> Value {
 }
 
 pub fn changed(action: &str, target: &str) -> Act {
-    document(
-        "Changed",
-        &json!({"action": action, "target": target, "count": 1, "audited": true, "audit_id": 1}),
-    )
+    document("Changed", &json!({"action": action, "target": target, "count": 1, "audited": true, "audit_id": 1}))
 }
 
 /// An answer that goes on as a stream of these lines and then breaks off.
@@ -199,28 +190,17 @@ pub fn stream(lines: &[&str]) -> Act {
     Act::Break(text)
 }
 
-fn converse(
-    socket: UnixStream,
-    acts: &HashMap<String, Act>,
-    log: &Mutex<Vec<Seen>>,
-) -> std::io::Result<()> {
+fn converse(socket: UnixStream, acts: &HashMap<String, Act>, log: &Mutex<Vec<Seen>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(socket.try_clone()?);
     let mut writer = socket;
     while let Some(seen) = request(&mut reader)? {
         if seen.line != "GET /_hello" {
             log.lock().unwrap().push(seen.clone());
         }
-        let act = acts
-            .get(&seen.line)
-            .cloned()
-            .unwrap_or_else(|| problem(404, "unknown_route", &seen.line));
+        let act = acts.get(&seen.line).cloned().unwrap_or_else(|| problem(404, "unknown_route", &seen.line));
         match act {
             Act::Say(status, body) => {
-                write!(
-                    writer,
-                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}",
-                    body.len()
-                )?;
+                write!(writer, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
             }
             Act::Break(bytes) => {
                 writer.write_all(bytes.as_bytes())?;
@@ -250,14 +230,8 @@ fn request(reader: &mut BufReader<UnixStream>) -> std::io::Result<Option<Seen>> 
         };
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
-    let length = headers
-        .get("content-length")
-        .map_or(0, |length| length.parse().unwrap());
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(Seen {
-        line,
-        headers,
-        body: String::from_utf8(body).unwrap(),
-    }))
+    Ok(Some(Seen { line, headers, body: String::from_utf8(body).unwrap() }))
 }

@@ -37,10 +37,7 @@ pub const KEYS: &[Key] = &[
     key("control.socket", Kind::Path),
     key("control.operate_groups", Kind::Names),
     key("control.admin_groups", Kind::Names),
-    key(
-        "control.default_role",
-        Kind::Word(&["none", "view", "operate", "admin"]),
-    ),
+    key("control.default_role", Kind::Word(&["none", "view", "operate", "admin"])),
     key("auth.mode", Kind::Word(&["none"])),
     key("store.path", Kind::Path),
     key("store.snapshot_events", Kind::Integer(16, MILLION)),
@@ -65,10 +62,7 @@ pub const KEYS: &[Key] = &[
     key("locks.ttl_by_type.floor_edit", Kind::Integer(1, DAY_S)),
     key("locks.ttl_by_type.object_edit", Kind::Integer(1, DAY_S)),
     key("locks.ttl_by_type.route_edit", Kind::Integer(1, DAY_S)),
-    key(
-        "locks.ttl_by_type.grid_calibration",
-        Kind::Integer(1, DAY_S),
-    ),
+    key("locks.ttl_by_type.grid_calibration", Kind::Integer(1, DAY_S)),
     key("locks.ttl_by_type.analytics_view", Kind::Integer(1, DAY_S)),
     key("locks.grace_s", Kind::Integer(0, DAY_S)),
     key("locks.max_hold_s", Kind::Integer(1, 30 * DAY_S)),
@@ -90,10 +84,7 @@ pub const KEYS: &[Key] = &[
     key("limits.metadata_bytes", Kind::Integer(2, 1 << 20)),
     key("limits.handshake_ms", Kind::Integer(100, HOUR_MS)),
     key("drain.window_ms", Kind::Integer(0, HOUR_MS)),
-    key(
-        "log.level",
-        Kind::Word(&["off", "error", "warn", "info", "debug", "trace"]),
-    ),
+    key("log.level", Kind::Word(&["off", "error", "warn", "info", "debug", "trace"])),
     key("log.format", Kind::Word(&["auto", "text", "json"])),
     key("metrics.enabled", Kind::Flag),
 ];
@@ -105,11 +96,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 
 /// Is `path` a section, or a table inside one?
 pub fn is_section(path: &str) -> bool {
-    KEYS.iter().any(|key| {
-        key.path
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.starts_with('.'))
-    })
+    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// The names right under `section` (`""` for the sections themselves).
@@ -144,11 +131,7 @@ mod tests {
 
     fn leaves(prefix: &str, table: &toml::Table, into: &mut BTreeSet<String>) {
         for (name, value) in table {
-            let path = if prefix.is_empty() {
-                name.clone()
-            } else {
-                format!("{prefix}.{name}")
-            };
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             match value {
                 Value::Table(inner) => leaves(&path, inner, into),
                 _ => {
@@ -161,22 +144,11 @@ mod tests {
     #[test]
     fn every_field_has_a_row_and_every_row_a_field() {
         let mut fields = BTreeSet::new();
-        leaves(
-            "",
-            &toml::Table::try_from(Config::default()).unwrap(),
-            &mut fields,
-        );
-        let rows: BTreeSet<String> = KEYS
-            .iter()
-            .map(|k| k.path.to_owned())
-            .filter(|path| !path.contains("ttl_by_type"))
-            .collect();
+        leaves("", &toml::Table::try_from(Config::default()).unwrap(), &mut fields);
+        let rows: BTreeSet<String> =
+            KEYS.iter().map(|k| k.path.to_owned()).filter(|path| !path.contains("ttl_by_type")).collect();
         assert_eq!(fields, rows);
-        assert_eq!(
-            KEYS.len(),
-            KEYS.iter().map(|k| k.path).collect::<BTreeSet<_>>().len(),
-            "no row twice"
-        );
+        assert_eq!(KEYS.len(), KEYS.iter().map(|k| k.path).collect::<BTreeSet<_>>().len(), "no row twice");
     }
 
     #[test]
@@ -197,19 +169,16 @@ mod tests {
     fn every_word_and_every_lock_type_is_one_that_the_fields_know() {
         for key in KEYS {
             let values: Vec<Value> = match key.kind {
-                Kind::Word(words) => words
-                    .iter()
-                    .map(|w| Value::String((*w).to_owned()))
-                    .collect(),
+                Kind::Word(words) => words.iter().map(|w| Value::String((*w).to_owned())).collect(),
                 _ if key.path.contains("ttl_by_type") => vec![Value::Integer(1)],
                 _ => continue,
             };
             for value in values {
-                let tree = key.path.rsplit('.').fold(value, |inner, name| {
-                    Value::Table(toml::Table::from_iter([(name.to_owned(), inner)]))
-                });
-                tree.try_into::<Config>()
-                    .unwrap_or_else(|e| panic!("{}: {e}", key.path));
+                let tree = key
+                    .path
+                    .rsplit('.')
+                    .fold(value, |inner, name| Value::Table(toml::Table::from_iter([(name.to_owned(), inner)])));
+                tree.try_into::<Config>().unwrap_or_else(|e| panic!("{}: {e}", key.path));
             }
         }
     }

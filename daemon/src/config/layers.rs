@@ -34,20 +34,12 @@ impl Layers {
     pub fn add_file(&mut self, path: &Path, text: &str) {
         let place = |offset: usize| {
             let (line, column) = line_and_column(text, offset);
-            Whence::File {
-                path: path.to_owned(),
-                line,
-                column,
-            }
+            Whence::File { path: path.to_owned(), line, column }
         };
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let whence = place(error.span().map_or(0, |span| span.start));
-            self.problems.push(Problem {
-                whence,
-                what: error.message().replace('\n', ", "),
-                hint: None,
-            });
+            self.problems.push(Problem { whence, what: error.message().replace('\n', ", "), hint: None });
         }
         // What follows a broken piece is guesswork: its content is not judged.
         if errors.is_empty() {
@@ -62,11 +54,8 @@ impl Layers {
 
     fn add_table(&mut self, section: &str, table: &DeTable<'_>, place: &dyn Fn(usize) -> Whence) {
         for (name, value) in table {
-            let path = if section.is_empty() {
-                name.get_ref().to_string()
-            } else {
-                format!("{section}.{}", name.get_ref())
-            };
+            let path =
+                if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
             match (keys::find(&path), value.get_ref()) {
                 (Some(key), found) => {
                     let whence = place(value.span().start);
@@ -75,29 +64,15 @@ impl Layers {
                         Err(what) => self.problem(whence, format!("`{path}` {what}"), None),
                     }
                 }
-                (None, DeValue::Table(inner)) if keys::is_section(&path) => {
-                    self.add_table(&path, inner, place)
-                }
+                (None, DeValue::Table(inner)) if keys::is_section(&path) => self.add_table(&path, inner, place),
                 (None, found) if keys::is_section(&path) => {
                     let what = format!("`{path}` is a section, not a single {}", found.type_str());
-                    self.problem(
-                        place(value.span().start),
-                        what,
-                        Some(format!("write [{path}] on a line of its own")),
-                    );
+                    self.problem(place(value.span().start), what, Some(format!("write [{path}] on a line of its own")));
                 }
                 (None, DeValue::Table(_)) => {
-                    self.problem(
-                        place(name.span().start),
-                        format!("unknown section `{path}`"),
-                        meant(&path),
-                    );
+                    self.problem(place(name.span().start), format!("unknown section `{path}`"), meant(&path));
                 }
-                (None, _) => self.problem(
-                    place(name.span().start),
-                    format!("unknown option `{path}`"),
-                    meant(&path),
-                ),
+                (None, _) => self.problem(place(name.span().start), format!("unknown option `{path}`"), meant(&path)),
             }
         }
     }
@@ -112,28 +87,18 @@ impl Layers {
                 continue;
             }
             let whence = Whence::Env(name.to_owned());
-            match (
-                keys::KEYS.iter().find(|key| key.env_name() == name),
-                value.to_str(),
-            ) {
+            match (keys::KEYS.iter().find(|key| key.env_name() == name), value.to_str()) {
                 (Some(key), Some(text)) => self.set(key, key.read(text), whence),
                 (Some(_), None) => self.problem(whence, "the value is not UTF-8".to_owned(), None),
                 (None, _) if name[ENV_PREFIX.len()..].contains("__") => {
                     let path = name[ENV_PREFIX.len()..].replace("__", ".").to_lowercase();
-                    let hint = nearest_path(&path)
-                        .map(|key| format!("did you mean `{}`?", key.env_name()));
+                    let hint = nearest_path(&path).map(|key| format!("did you mean `{}`?", key.env_name()));
                     self.problem(whence, format!("unknown option `{path}`"), hint);
                 }
                 // Other programs of this project have variables of their own; only a near miss is worth a word.
                 (None, _) => {
-                    if let Some(key) = keys::KEYS
-                        .iter()
-                        .find(|key| key.env_name().replace("__", "_") == name)
-                    {
-                        self.warnings.push(format!(
-                            "{whence} is ignored; did you mean `{}`?",
-                            key.env_name()
-                        ));
+                    if let Some(key) = keys::KEYS.iter().find(|key| key.env_name().replace("__", "_") == name) {
+                        self.warnings.push(format!("{whence} is ignored; did you mean `{}`?", key.env_name()));
                     }
                 }
             }
@@ -155,11 +120,7 @@ impl Layers {
         match keys::find(path) {
             Some(key) => self.set(key, key.read(text), whence),
             None if keys::is_section(path) => {
-                self.problem(
-                    whence,
-                    format!("`{path}` is a section, not an option"),
-                    None,
-                );
+                self.problem(whence, format!("`{path}` is a section, not an option"), None);
             }
             None => self.problem(whence, format!("unknown option `{path}`"), meant(path)),
         }
@@ -188,20 +149,15 @@ fn plain(value: &DeValue<'_>) -> Result<Value, String> {
         DeValue::Integer(n) => match i64::from_str_radix(n.as_str(), n.radix()) {
             Ok(n) => Value::Integer(n),
             Err(_) => {
-                return Err(format!(
-                    "is {n}, which is beyond any integer that can be stored"
-                ));
+                return Err(format!("is {n}, which is beyond any integer that can be stored"));
             }
         },
         DeValue::Float(x) => Value::Float(x.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(b) => Value::Boolean(*b),
         DeValue::Datetime(time) => Value::Datetime(*time),
-        DeValue::Array(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| plain(item.get_ref()))
-                .collect::<Result<_, _>>()?,
-        ),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| plain(item.get_ref())).collect::<Result<_, _>>()?)
+        }
         DeValue::Table(_) => Value::Table(toml::Table::new()),
     })
 }
@@ -212,16 +168,8 @@ fn insert(tree: &mut toml::Table, path: &str, value: Value) {
             tree.insert(path.to_owned(), value);
         }
         Some((section, rest)) => {
-            let inner = tree
-                .entry(section)
-                .or_insert_with(|| Value::Table(toml::Table::new()));
-            insert(
-                inner
-                    .as_table_mut()
-                    .expect("no option's path is the start of another's"),
-                rest,
-                value,
-            );
+            let inner = tree.entry(section).or_insert_with(|| Value::Table(toml::Table::new()));
+            insert(inner.as_table_mut().expect("no option's path is the start of another's"), rest, value);
         }
     }
 }
@@ -241,17 +189,10 @@ fn meant(path: &str) -> Option<String> {
 /// The option that an unknown path is a slip of, or that has its last name in another section.
 fn nearest_path(path: &str) -> Option<&'static Key> {
     let name = path.rsplit('.').next().unwrap_or(path);
-    let elsewhere = || {
-        keys::KEYS
-            .iter()
-            .find(|key| key.path.rsplit('.').next() == Some(name) && path.contains('.'))
-    };
+    let elsewhere = || keys::KEYS.iter().find(|key| key.path.rsplit('.').next() == Some(name) && path.contains('.'));
     let (section, _) = path.split_once('.').unwrap_or(("", path));
     // Within its section a name may be slightly wrong; across sections it must be right, or chance decides.
-    let siblings = keys::KEYS
-        .iter()
-        .map(|key| key.path)
-        .filter(|known| known.starts_with(&format!("{section}.")));
+    let siblings = keys::KEYS.iter().map(|key| key.path).filter(|known| known.starts_with(&format!("{section}.")));
     nearest(path, siblings)
         .and_then(keys::find)
         .or_else(elsewhere)
@@ -266,8 +207,5 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     }
     let before = &text[..end];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }

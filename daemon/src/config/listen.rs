@@ -16,10 +16,7 @@ pub fn problem(config: &Config, set_by: &SetBy) -> Option<Problem> {
         return None;
     }
     Some(Problem {
-        whence: set_by
-            .get("http.listen")
-            .cloned()
-            .unwrap_or(Whence::Default),
+        whence: set_by.get("http.listen").cloned().unwrap_or(Whence::Default),
         what: format!(
             "`http.listen` is {listen}, which other machines can reach, and `auth.mode` is \"none\": \
              anybody there could act as anybody"
@@ -61,12 +58,7 @@ mod tests {
             assert_eq!(problem.is_some(), refused, "{listen}");
             if let Some(problem) = problem {
                 let text = problem.to_string();
-                assert!(
-                    text.contains(listen)
-                        && text.contains("--insecure")
-                        && text.contains("auth.mode"),
-                    "{text}"
-                );
+                assert!(text.contains(listen) && text.contains("--insecure") && text.contains("auth.mode"), "{text}");
             }
         }
     }

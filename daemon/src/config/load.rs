@@ -57,12 +57,7 @@ pub fn load(args: &Args, env: &Env, cwd: &Path) -> Result<Loaded, Vec<Problem>> 
 }
 
 fn finish(layers: Layers, source: Option<PathBuf>, cwd: &Path) -> Result<Loaded, Vec<Problem>> {
-    let Layers {
-        mut tree,
-        set_by,
-        mut problems,
-        mut warnings,
-    } = layers;
+    let Layers { mut tree, set_by, mut problems, mut warnings } = layers;
     make_paths_absolute(&mut tree, &set_by, cwd);
     // Relations are judged on what is good, so that they come up together with the rest.
     match tree.try_into::<Config>() {
@@ -71,19 +66,10 @@ fn finish(layers: Layers, source: Option<PathBuf>, cwd: &Path) -> Result<Loaded,
             problems.extend(listen::problem(&config, &set_by));
             if problems.is_empty() {
                 warnings.extend(relations::warnings(&config));
-                return Ok(Loaded {
-                    config,
-                    source,
-                    set_by,
-                    warnings,
-                });
+                return Ok(Loaded { config, source, set_by, warnings });
             }
         }
-        Err(error) => problems.push(Problem {
-            whence: Whence::Default,
-            what: error.to_string(),
-            hint: None,
-        }),
+        Err(error) => problems.push(Problem { whence: Whence::Default, what: error.to_string(), hint: None }),
     }
     Err(problems)
 }
@@ -96,16 +82,8 @@ fn read_file(args: &Args, env: &Env, cwd: &Path) -> Result<Option<(PathBuf, Stri
             Ok(text) => return Ok(Some((path, text))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {}
             Err(error) => {
-                let whence = Whence::File {
-                    path,
-                    line: 0,
-                    column: 0,
-                };
-                return Err(Problem {
-                    whence,
-                    what: format!("cannot be read: {error}"),
-                    hint: None,
-                });
+                let whence = Whence::File { path, line: 0, column: 0 };
+                return Err(Problem { whence, what: format!("cannot be read: {error}"), hint: None });
             }
         }
     }
@@ -121,33 +99,19 @@ struct Candidate {
 
 fn candidates(args: &Args, env: &Env) -> Vec<Candidate> {
     let named = args.config.clone().or_else(|| {
-        env.get("ARXOSRT_CONFIG".as_ref() as &std::ffi::OsStr)
-            .filter(|name| !name.is_empty())
-            .map(PathBuf::from)
+        env.get("ARXOSRT_CONFIG".as_ref() as &std::ffi::OsStr).filter(|name| !name.is_empty()).map(PathBuf::from)
     });
     match named {
-        Some(path) => vec![Candidate {
-            path,
-            must_exist: true,
-        }],
-        None => [SYSTEM_FILE, LOCAL_FILE]
-            .map(|path| Candidate {
-                path: PathBuf::from(path),
-                must_exist: false,
-            })
-            .into(),
+        Some(path) => vec![Candidate { path, must_exist: true }],
+        None => [SYSTEM_FILE, LOCAL_FILE].map(|path| Candidate { path: PathBuf::from(path), must_exist: false }).into(),
     }
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(CONFIG_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > CONFIG_BYTES_MAX {
-        return Err(std::io::Error::other(format!(
-            "it has more than {CONFIG_BYTES_MAX} bytes"
-        )));
+        return Err(std::io::Error::other(format!("it has more than {CONFIG_BYTES_MAX} bytes")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let line = bytes_before(error.as_bytes(), error.utf8_error().valid_up_to()) + 1;
@@ -163,18 +127,9 @@ fn bytes_before(bytes: &[u8], at: usize) -> usize {
 /// A relative path in a file is meant from the file's folder, so that the daemon finds it wherever it is started; one
 /// in a flag or variable from where the daemon was started.
 fn make_paths_absolute(tree: &mut toml::Table, set_by: &SetBy, cwd: &Path) {
-    for key in keys::KEYS
-        .iter()
-        .filter(|key| matches!(key.kind, Kind::Path))
-    {
-        let (section, name) = key
-            .path
-            .split_once('.')
-            .expect("every option is in a section");
-        let Some(toml::Value::String(text)) = tree
-            .get_mut(section)
-            .and_then(|section| section.get_mut(name))
-        else {
+    for key in keys::KEYS.iter().filter(|key| matches!(key.kind, Kind::Path)) {
+        let (section, name) = key.path.split_once('.').expect("every option is in a section");
+        let Some(toml::Value::String(text)) = tree.get_mut(section).and_then(|section| section.get_mut(name)) else {
             continue;
         };
         let base = match set_by.get(key.path) {

@@ -145,10 +145,7 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Store {
-            path: PathBuf::new(),
-            snapshot_events: 4096,
-        }
+        Store { path: PathBuf::new(), snapshot_events: 4096 }
     }
 }
 
@@ -183,10 +180,7 @@ pub struct Origin {
 
 impl Default for Origin {
     fn default() -> Self {
-        Origin {
-            kind: OriginKind::default(),
-            path: PathBuf::from("sample"),
-        }
+        Origin { kind: OriginKind::default(), path: PathBuf::from("sample") }
     }
 }
 
@@ -302,11 +296,7 @@ impl Default for Locks {
 impl Locks {
     /// The lease of a lock of this type, in milliseconds.
     pub fn ttl_ms(&self, lock_type: LockType) -> u64 {
-        self.ttl_by_type
-            .get(&lock_type)
-            .copied()
-            .unwrap_or(self.ttl_s)
-            * 1000
+        self.ttl_by_type.get(&lock_type).copied().unwrap_or(self.ttl_s) * 1000
     }
 }
 

@@ -23,25 +23,16 @@ pub fn problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
              an answer must be judged before the next ping goes out",
             hub.pong_ms, hub.ping_ms
         );
-        breaches.push(Breach {
-            paths: ["hub.pong_ms", "hub.ping_ms"],
-            what,
-        });
+        breaches.push(Breach { paths: ["hub.pong_ms", "hub.ping_ms"], what });
     }
     if hub.reconnect_min_ms > hub.reconnect_max_ms {
         let what = format!(
             "`hub.reconnect_min_ms` is {} ms, it must not be above `hub.reconnect_max_ms`, which is {} ms",
             hub.reconnect_min_ms, hub.reconnect_max_ms
         );
-        breaches.push(Breach {
-            paths: ["hub.reconnect_min_ms", "hub.reconnect_max_ms"],
-            what,
-        });
+        breaches.push(Breach { paths: ["hub.reconnect_min_ms", "hub.reconnect_max_ms"], what });
     }
-    breaches
-        .into_iter()
-        .map(|breach| placed(breach, set_by))
-        .collect()
+    breaches.into_iter().map(|breach| placed(breach, set_by)).collect()
 }
 
 /// Options that have no effect as they are set.
@@ -61,13 +52,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             limits.metadata_bytes, limits.message_bytes
         ));
     }
-    let longest = locks
-        .ttl_by_type
-        .values()
-        .copied()
-        .chain([locks.ttl_s])
-        .max()
-        .unwrap_or(locks.ttl_s);
+    let longest = locks.ttl_by_type.values().copied().chain([locks.ttl_s]).max().unwrap_or(locks.ttl_s);
     if longest > locks.max_hold_s {
         warnings.push(format!(
             "a lease of {longest} s is cut to `locks.max_hold_s`, {} s, even if it is never renewed",
@@ -79,22 +64,11 @@ pub fn warnings(config: &Config) -> Vec<String> {
 
 /// A breach, at the place of the option that somebody set.
 fn placed(breach: Breach, set_by: &SetBy) -> Problem {
-    let set: Vec<_> = breach
-        .paths
-        .iter()
-        .filter_map(|path| Some((path, set_by.get(path)?)))
-        .collect();
+    let set: Vec<_> = breach.paths.iter().filter_map(|path| Some((path, set_by.get(path)?))).collect();
     let (whence, hint) = match set.as_slice() {
         [] => (Whence::Default, None),
         [(_, whence)] => ((*whence).clone(), None),
-        [(_, whence), (other, at), ..] => (
-            (*whence).clone(),
-            Some(format!("`{other}` was set at {at}")),
-        ),
+        [(_, whence), (other, at), ..] => ((*whence).clone(), Some(format!("`{other}` was set at {at}"))),
     };
-    Problem {
-        whence,
-        what: breach.what,
-        hint,
-    }
+    Problem { whence, what: breach.what, hint }
 }

@@ -38,9 +38,7 @@ mod tests {
 
     #[test]
     fn a_slip_is_recognised_and_a_stranger_is_not() {
-        let names = [
-            "listen", "insecure", "ttl_s", "grace_s", "ping_ms", "pong_ms",
-        ];
+        let names = ["listen", "insecure", "ttl_s", "grace_s", "ping_ms", "pong_ms"];
         for (typed, meant) in [
             ("lisen", Some("listen")),
             ("lsiten", Some("listen")),

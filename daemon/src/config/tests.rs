@@ -32,52 +32,30 @@ impl Setup<'_> {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.load()
-            .unwrap_err()
-            .iter()
-            .map(Problem::to_string)
-            .collect()
+        self.load().unwrap_err().iter().map(Problem::to_string).collect()
     }
 }
 
 fn env(pairs: &[(&str, &str)]) -> Env {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 fn file(text: &str) -> Setup<'_> {
-    Setup {
-        file: text,
-        ..Setup::default()
-    }
+    Setup { file: text, ..Setup::default() }
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 #[test]
 fn the_documented_file_is_the_defaults_and_names_every_option() {
     let text = std::fs::read_to_string(root().join("arxosrt.toml")).unwrap();
     let documented: toml::Table = text.parse().unwrap();
-    assert_eq!(
-        documented.clone().try_into::<Config>().unwrap(),
-        Config::default()
-    );
+    assert_eq!(documented.clone().try_into::<Config>().unwrap(), Config::default());
     // Equal trees, not only equal values: a missing line would be filled in by the default.
-    assert_eq!(
-        documented,
-        toml::Table::try_from(Config::default()).unwrap()
-    );
-    let args = Args {
-        config: Some(root().join("arxosrt.toml")),
-        ..Args::default()
-    };
+    assert_eq!(documented, toml::Table::try_from(Config::default()).unwrap());
+    let args = Args { config: Some(root().join("arxosrt.toml")), ..Args::default() };
     let loaded = load(&args, &Env::new(), &root()).unwrap();
     assert_eq!(loaded.warnings, [] as [String; 0]);
 }
@@ -97,13 +75,7 @@ fn the_documented_file_states_the_bounds_of_every_number_and_every_optional_key(
             assert!(comment.contains(&bounds), "{}: {bounds}", key.path);
         }
         if let value::Kind::Word(words) = key.kind {
-            assert!(
-                words
-                    .iter()
-                    .all(|word| text.contains(&format!("\"{word}\""))),
-                "{}",
-                key.path
-            );
+            assert!(words.iter().all(|word| text.contains(&format!("\"{word}\""))), "{}", key.path);
         }
     }
 }
@@ -124,26 +96,14 @@ fn every_comment_stands_above_an_option_or_a_section() {
 fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
     let mut setup = file("locks.grace_s = 1\nlocks.ttl_s = 10\nlocks.idle_s = 100\n");
     assert_eq!(setup.config().locks.grace_s, 1);
-    setup.env = &[
-        ("ARXOSRT_LOCKS__GRACE_S", "2"),
-        ("ARXOSRT_LOCKS__TTL_S", "20"),
-    ];
+    setup.env = &[("ARXOSRT_LOCKS__GRACE_S", "2"), ("ARXOSRT_LOCKS__TTL_S", "20")];
     setup.set = &["locks.grace_s=3"];
     let loaded = setup.load().unwrap();
     let locks = &loaded.config.locks;
-    assert_eq!(
-        (locks.grace_s, locks.ttl_s, locks.idle_s, locks.wait_max_s),
-        (3, 20, 100, 120)
-    );
+    assert_eq!((locks.grace_s, locks.ttl_s, locks.idle_s, locks.wait_max_s), (3, 20, 100, 120));
     let whence = |path: &str| loaded.set_by.get(path).map(Whence::to_string);
-    assert_eq!(
-        whence("locks.grace_s").as_deref(),
-        Some("--set locks.grace_s")
-    );
-    assert_eq!(
-        whence("locks.ttl_s").as_deref(),
-        Some("$ARXOSRT_LOCKS__TTL_S")
-    );
+    assert_eq!(whence("locks.grace_s").as_deref(), Some("--set locks.grace_s"));
+    assert_eq!(whence("locks.ttl_s").as_deref(), Some("$ARXOSRT_LOCKS__TTL_S"));
     assert_eq!(whence("locks.idle_s").as_deref(), Some("a.toml:3:16"));
     assert_eq!(whence("locks.wait_max_s"), None);
     assert_eq!(loaded.source.as_deref(), Some(Path::new("a.toml")));
@@ -167,22 +127,10 @@ fn every_name_that_scripts_rely_on_can_be_set_from_every_layer() {
         ("limits.messages_per_s", "5"),
         ("limits.messages_burst", "5"),
     ] {
-        let by_flag = Setup {
-            set: &[&format!("{path}={value}")],
-            ..Setup::default()
-        }
-        .config();
+        let by_flag = Setup { set: &[&format!("{path}={value}")], ..Setup::default() }.config();
         let name = keys::find(path).unwrap().env_name();
-        let by_env = Setup {
-            env: &[(&name, value)],
-            ..Setup::default()
-        }
-        .config();
-        let quoted = if value.parse::<i64>().is_ok() {
-            value.to_owned()
-        } else {
-            format!("{value:?}")
-        };
+        let by_env = Setup { env: &[(&name, value)], ..Setup::default() }.config();
+        let quoted = if value.parse::<i64>().is_ok() { value.to_owned() } else { format!("{value:?}") };
         let by_file = file(&format!("{path} = {quoted}\n")).config();
         assert_eq!(by_flag, by_env, "{path}");
         assert_eq!(by_flag, by_file, "{path}");
@@ -219,17 +167,8 @@ kind = \"embeded\"
 [log]
 level = { debug = true }
 ",
-        env: &[
-            ("ARXOSRT_LOCKS__GRACE", "1"),
-            ("ARXOSRT_DRAIN__WINDOW_MS", "soon"),
-            ("ARXOSRT_SOCKET", "/x"),
-        ],
-        set: &[
-            "locks.tll_s=5",
-            "nonsense",
-            "hub=1",
-            "metrics.enabled=perhaps",
-        ],
+        env: &[("ARXOSRT_LOCKS__GRACE", "1"), ("ARXOSRT_DRAIN__WINDOW_MS", "soon"), ("ARXOSRT_SOCKET", "/x")],
+        set: &["locks.tll_s=5", "nonsense", "hub=1", "metrics.enabled=perhaps"],
     };
     let wanted = [
         "a.toml:2:1: unknown option `http.lisen`; did you mean `http.listen`?",
@@ -254,50 +193,28 @@ level = { debug = true }
 
 #[test]
 fn a_shadowed_mistake_is_still_a_mistake() {
-    let setup = Setup {
-        file: "locks.ttl_s = 0\n",
-        set: &["locks.ttl_s=5"],
-        ..Setup::default()
-    };
-    assert_eq!(
-        setup.problems(),
-        ["a.toml:1:15: `locks.ttl_s` is 0 s, the least allowed is 1 s"]
-    );
+    let setup = Setup { file: "locks.ttl_s = 0\n", set: &["locks.ttl_s=5"], ..Setup::default() };
+    assert_eq!(setup.problems(), ["a.toml:1:15: `locks.ttl_s` is 0 s, the least allowed is 1 s"]);
 }
 
 #[test]
 fn every_mistake_of_syntax_has_its_place() {
     let problems = file("[http]\nlisten = \"a\n\n[hub]\nping_ms = = 3\n\n[hub]\n").problems();
-    assert!(
-        problems.iter().any(|p| p.starts_with("a.toml:2:")),
-        "{problems:#?}"
-    );
-    assert!(
-        problems.iter().any(|p| p.starts_with("a.toml:5:")),
-        "{problems:#?}"
-    );
+    assert!(problems.iter().any(|p| p.starts_with("a.toml:2:")), "{problems:#?}");
+    assert!(problems.iter().any(|p| p.starts_with("a.toml:5:")), "{problems:#?}");
     let twice = file("[log]\nlevel = \"info\"\nlevel = \"warn\"\n").problems();
-    assert!(
-        twice.len() == 1 && twice[0].starts_with("a.toml:3:1: "),
-        "{twice:#?}"
-    );
+    assert!(twice.len() == 1 && twice[0].starts_with("a.toml:3:1: "), "{twice:#?}");
     let columns = file("# größe\n[http]\n\"ö\" = 1\n").problems();
     assert_eq!(columns, ["a.toml:3:1: unknown option `http.ö`"]);
     assert_eq!(
         file("http = 3\n").problems(),
-        [
-            "a.toml:1:8: `http` is a section, not a single integer; write [http] on a line of its own"
-        ]
+        ["a.toml:1:8: `http` is a section, not a single integer; write [http] on a line of its own"]
     );
 }
 
 #[test]
 fn options_that_contradict_each_other_are_told_where_they_were_set() {
-    let setup = Setup {
-        file: "hub.ping_ms = 9000\n",
-        set: &["hub.reconnect_min_ms=30000"],
-        ..Setup::default()
-    };
+    let setup = Setup { file: "hub.ping_ms = 9000\n", set: &["hub.reconnect_min_ms=30000"], ..Setup::default() };
     assert_eq!(
         setup.problems(),
         [
@@ -307,50 +224,21 @@ fn options_that_contradict_each_other_are_told_where_they_were_set() {
              it must not be above `hub.reconnect_max_ms`, which is 20000 ms",
         ]
     );
-    let both = Setup {
-        file: "hub.ping_ms = 900\n",
-        set: &["hub.pong_ms=900"],
-        ..Setup::default()
-    }
-    .problems();
-    assert!(
-        both[0].starts_with("--set hub.pong_ms: ") && both[0].ends_with("set at a.toml:1:15"),
-        "{both:#?}"
-    );
+    let both = Setup { file: "hub.ping_ms = 900\n", set: &["hub.pong_ms=900"], ..Setup::default() }.problems();
+    assert!(both[0].starts_with("--set hub.pong_ms: ") && both[0].ends_with("set at a.toml:1:15"), "{both:#?}");
 }
 
 #[test]
 fn short_leases_for_tests_are_no_problem() {
-    let set = [
-        "locks.ttl_s=1",
-        "locks.grace_s=0",
-        "limits.messages_burst=1",
-        "hub.ping_ms=200",
-        "hub.pong_ms=100",
-    ];
-    let loaded = Setup {
-        set: &set,
-        ..Setup::default()
-    }
-    .load()
-    .unwrap();
+    let set = ["locks.ttl_s=1", "locks.grace_s=0", "limits.messages_burst=1", "hub.ping_ms=200", "hub.pong_ms=100"];
+    let loaded = Setup { set: &set, ..Setup::default() }.load().unwrap();
     assert_eq!(loaded.warnings, [] as [String; 0]);
 }
 
 #[test]
 fn options_without_effect_are_warnings() {
-    let set = [
-        "limits.message_bytes=2048",
-        "hub.outbox_bytes_max=4096",
-        "locks.max_hold_s=100",
-    ];
-    let loaded = Setup {
-        set: &set,
-        env: &[("ARXOSRT_HTTP_LISTEN", "x")],
-        ..Setup::default()
-    }
-    .load()
-    .unwrap();
+    let set = ["limits.message_bytes=2048", "hub.outbox_bytes_max=4096", "locks.max_hold_s=100"];
+    let loaded = Setup { set: &set, env: &[("ARXOSRT_HTTP_LISTEN", "x")], ..Setup::default() }.load().unwrap();
     let warnings = loaded.warnings.join("\n");
     for part in [
         "$ARXOSRT_HTTP_LISTEN is ignored; did you mean `ARXOSRT_HTTP__LISTEN`?",
@@ -363,20 +251,8 @@ fn options_without_effect_are_warnings() {
 
 #[test]
 fn a_variable_that_is_empty_or_foreign_sets_nothing() {
-    let foreign = [
-        ("ARXOSRT_LOCKS__TTL_S", ""),
-        ("ARXOSRT_SOCKET", "/s"),
-        ("LOCKS__TTL_S", "x"),
-        ("arxosrt_a__b", ""),
-    ];
-    assert_eq!(
-        Setup {
-            env: &foreign,
-            ..Setup::default()
-        }
-        .config(),
-        Config::default()
-    );
+    let foreign = [("ARXOSRT_LOCKS__TTL_S", ""), ("ARXOSRT_SOCKET", "/s"), ("LOCKS__TTL_S", "x"), ("arxosrt_a__b", "")];
+    assert_eq!(Setup { env: &foreign, ..Setup::default() }.config(), Config::default());
 }
 
 #[test]
@@ -384,23 +260,15 @@ fn an_open_port_without_authentication_is_refused_where_it_was_set() {
     let mut setup = file("[http]\nlisten = \"0.0.0.0:8790\"\n");
     let problems = setup.problems();
     assert!(
-        problems.len() == 1
-            && problems[0].starts_with("a.toml:2:10: `http.listen` is 0.0.0.0:8790"),
+        problems.len() == 1 && problems[0].starts_with("a.toml:2:10: `http.listen` is 0.0.0.0:8790"),
         "{problems:?}"
     );
     setup.set = &["http.insecure=true"];
     assert!(setup.config().http.insecure);
-    let args = Args {
-        insecure: true,
-        set: vec!["http.listen=0.0.0.0:0".into()],
-        ..Args::default()
-    };
+    let args = Args { insecure: true, set: vec!["http.listen=0.0.0.0:0".into()], ..Args::default() };
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.toml"), "").unwrap();
-    let args = Args {
-        config: Some("a.toml".into()),
-        ..args
-    };
+    let args = Args { config: Some("a.toml".into()), ..args };
     assert!(load(&args, &Env::new(), dir.path()).is_ok());
 }
 
@@ -408,99 +276,38 @@ fn an_open_port_without_authentication_is_refused_where_it_was_set() {
 fn relative_paths_start_where_they_were_written() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("etc")).unwrap();
-    std::fs::write(
-        dir.path().join("etc/a.toml"),
-        "[origin]\npath = \"models\"\n[store]\npath = \"\"\n",
-    )
-    .unwrap();
-    let args = Args {
-        config: Some("etc/a.toml".into()),
-        set: vec!["control.socket=run/c.sock".into()],
-        ..Args::default()
-    };
+    std::fs::write(dir.path().join("etc/a.toml"), "[origin]\npath = \"models\"\n[store]\npath = \"\"\n").unwrap();
+    let args =
+        Args { config: Some("etc/a.toml".into()), set: vec!["control.socket=run/c.sock".into()], ..Args::default() };
     let config = load(&args, &Env::new(), dir.path()).unwrap().config;
     assert_eq!(config.origin.path, dir.path().join("etc/models"));
     assert_eq!(config.control.socket, dir.path().join("run/c.sock"));
-    assert_eq!(
-        config.store.path,
-        Path::new(""),
-        "empty still means: choose"
-    );
+    assert_eq!(config.store.path, Path::new(""), "empty still means: choose");
 }
 
 #[test]
 fn a_file_that_was_named_must_be_readable() {
     let dir = tempfile::tempdir().unwrap();
     let load = |args: Args, env: Env| load(&args, &env, dir.path());
-    let named = Args {
-        config: Some("none.toml".into()),
-        ..Args::default()
-    };
+    let named = Args { config: Some("none.toml".into()), ..Args::default() };
     let problems = load(named, Env::new()).unwrap_err();
-    assert!(
-        problems[0]
-            .to_string()
-            .starts_with("none.toml: cannot be read: "),
-        "{}",
-        problems[0]
-    );
+    assert!(problems[0].to_string().starts_with("none.toml: cannot be read: "), "{}", problems[0]);
     let by_env = load(Args::default(), env(&[("ARXOSRT_CONFIG", "none.toml")])).unwrap_err();
-    assert!(
-        by_env[0].to_string().starts_with("none.toml: "),
-        "{}",
-        by_env[0]
-    );
+    assert!(by_env[0].to_string().starts_with("none.toml: "), "{}", by_env[0]);
 
-    std::fs::write(
-        dir.path().join("big.toml"),
-        vec![b'#'; CONFIG_BYTES_MAX + 1],
-    )
-    .unwrap();
-    let big = Args {
-        config: Some("big.toml".into()),
-        ..Args::default()
-    };
-    assert!(
-        load(big, Env::new()).unwrap_err()[0]
-            .to_string()
-            .contains("more than 1048576 bytes")
-    );
+    std::fs::write(dir.path().join("big.toml"), vec![b'#'; CONFIG_BYTES_MAX + 1]).unwrap();
+    let big = Args { config: Some("big.toml".into()), ..Args::default() };
+    assert!(load(big, Env::new()).unwrap_err()[0].to_string().contains("more than 1048576 bytes"));
     std::fs::write(dir.path().join("latin.toml"), b"# a\n# b\xe4\n").unwrap();
-    let latin = Args {
-        config: Some("latin.toml".into()),
-        ..Args::default()
-    };
-    assert!(
-        load(latin, Env::new()).unwrap_err()[0]
-            .to_string()
-            .contains("line 2 is not UTF-8")
-    );
+    let latin = Args { config: Some("latin.toml".into()), ..Args::default() };
+    assert!(load(latin, Env::new()).unwrap_err()[0].to_string().contains("line 2 is not UTF-8"));
 }
 
 #[test]
 fn no_text_whatever_makes_the_reader_fail_otherwise_than_with_problems() {
-    let words = [
-        "[",
-        "]",
-        "http",
-        "locks.ttl_by_type",
-        ".",
-        "=",
-        "\"",
-        "1",
-        "-1",
-        "{",
-        "}",
-        ",",
-        "\n",
-        "#",
-        "ö",
-        "true",
-    ];
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(0x9e37_79b9_7f4a_7c15);
+    let words =
+        ["[", "]", "http", "locks.ttl_by_type", ".", "=", "\"", "1", "-1", "{", "}", ",", "\n", "#", "ö", "true"];
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x9e37_79b9_7f4a_7c15);
     println!("SEED={seed}");
     let mut state: u64 = seed;
     for _ in 0..2000 {

@@ -49,9 +49,7 @@ impl Key {
         let mismatch = |value: &Value| Err(self.mismatch(value));
         match (self.kind, &value) {
             (Kind::Flag, Value::Boolean(_)) => Ok(value),
-            (Kind::Integer(min, max), Value::Integer(n)) => {
-                self.in_bounds(path, *n, min, max).map(|()| value)
-            }
+            (Kind::Integer(min, max), Value::Integer(n)) => self.in_bounds(path, *n, min, max).map(|()| value),
             (Kind::Integers(min, max), Value::Array(items)) => {
                 self.short_enough(items)?;
                 for (at, item) in items.iter().enumerate() {
@@ -65,10 +63,7 @@ impl Key {
             (Kind::Word(words), Value::String(text)) if words.contains(&text.as_str()) => Ok(value),
             (Kind::Names, Value::Array(items)) => {
                 self.short_enough(items)?;
-                match items
-                    .iter()
-                    .all(|item| item.as_str().is_some_and(|name| !name.trim().is_empty()))
-                {
+                match items.iter().all(|item| item.as_str().is_some_and(|name| !name.trim().is_empty())) {
                     true => Ok(value),
                     false => mismatch(&value),
                 }
@@ -87,11 +82,7 @@ impl Key {
     /// Bare, a switch also says `yes`, `no`, `on`, `off`, `1` and `0` in any case, and a list has commas.
     pub fn read(&self, text: &str) -> Result<Value, Refusal> {
         let text = text.trim();
-        let toml = || {
-            toml::from_str::<toml::Table>(&format!("value = {text}"))
-                .ok()?
-                .remove("value")
-        };
+        let toml = || toml::from_str::<toml::Table>(&format!("value = {text}")).ok()?.remove("value");
         let value = match self.kind {
             Kind::Flag => match text.to_ascii_lowercase().as_str() {
                 "true" | "yes" | "on" | "1" => Value::Boolean(true),
@@ -112,35 +103,22 @@ impl Key {
     }
 
     fn listed(&self, text: &str) -> Value {
-        let items = text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty());
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         Value::Array(match self.kind {
-            Kind::Integers(..) => items
-                .map(|item| {
-                    item.parse()
-                        .map_or_else(|_| Value::String(item.to_owned()), Value::Integer)
-                })
-                .collect(),
+            Kind::Integers(..) => {
+                items.map(|item| item.parse().map_or_else(|_| Value::String(item.to_owned()), Value::Integer)).collect()
+            }
             _ => items.map(|item| Value::String(item.to_owned())).collect(),
         })
     }
 
     fn mismatch(&self, value: &Value) -> Refusal {
         let meant = match (self.kind, value) {
-            (Kind::Word(words), Value::String(text)) => {
-                nearest(&text.to_lowercase(), words.iter().copied())
-            }
+            (Kind::Word(words), Value::String(text)) => nearest(&text.to_lowercase(), words.iter().copied()),
             _ => None,
         };
         Refusal {
-            what: format!(
-                "`{}` must be {}, not {}",
-                self.path,
-                self.wanted(),
-                shown(value)
-            ),
+            what: format!("`{}` must be {}, not {}", self.path, self.wanted(), shown(value)),
             hint: meant.map(|word| format!("did you mean \"{word}\"?")),
         }
     }
@@ -159,11 +137,7 @@ impl Key {
         if items.len() <= LIST_MAX {
             return Ok(());
         }
-        let what = format!(
-            "`{}` has {} items, the most allowed are {LIST_MAX}",
-            self.path,
-            items.len()
-        );
+        let what = format!("`{}` has {} items, the most allowed are {LIST_MAX}", self.path, items.len());
         Err(Refusal { what, hint: None })
     }
 
@@ -244,83 +218,32 @@ mod tests {
         let read = |path: &str, text: &str| find(path).unwrap().read(text);
         assert_eq!(read("http.insecure", "YES"), Ok(Value::Boolean(true)));
         assert_eq!(read("http.insecure", "0"), Ok(Value::Boolean(false)));
-        assert_eq!(
-            read("http.listen", "localhost:1"),
-            Ok(Value::String("127.0.0.1:1".into()))
-        );
-        assert_eq!(
-            read("http.listen", "\"[::1]:0\""),
-            Ok(Value::String("[::1]:0".into()))
-        );
+        assert_eq!(read("http.listen", "localhost:1"), Ok(Value::String("127.0.0.1:1".into())));
+        assert_eq!(read("http.listen", "\"[::1]:0\""), Ok(Value::String("[::1]:0".into())));
         assert_eq!(read("store.path", "true"), Ok(Value::String("true".into())));
         assert_eq!(read("locks.ttl_s", "1_000"), Ok(Value::Integer(1000)));
-        assert_eq!(
-            read("locks.warn_s", "30, 5"),
-            read("locks.warn_s", "[30, 5]")
-        );
+        assert_eq!(read("locks.warn_s", "30, 5"), read("locks.warn_s", "[30, 5]"));
         assert_eq!(read("locks.warn_s", ""), Ok(Value::Array(vec![])));
-        assert_eq!(
-            read("control.admin_groups", "ops,root"),
-            read("control.admin_groups", "[\"ops\",\"root\"]")
-        );
+        assert_eq!(read("control.admin_groups", "ops,root"), read("control.admin_groups", "[\"ops\",\"root\"]"));
     }
 
     #[test]
     fn a_refusal_names_the_option_the_value_and_the_limit() {
         let refuse = |path: &str, text: &str| find(path).unwrap().read(text).unwrap_err().what;
         for (path, text, says) in [
-            (
-                "locks.ttl_s",
-                "0",
-                "`locks.ttl_s` is 0 s, the least allowed is 1 s",
-            ),
-            (
-                "locks.grace_s",
-                "-1",
-                "`locks.grace_s` is -1 s, the least allowed is 0 s",
-            ),
-            (
-                "hub.turn_budget_us",
-                "100001",
-                "`hub.turn_budget_us` is 100001 µs, the most allowed is 100000 µs",
-            ),
-            (
-                "limits.messages_per_s",
-                "0",
-                "`limits.messages_per_s` is 0, the least allowed is 1",
-            ),
-            (
-                "locks.ttl_s",
-                "5m",
-                "`locks.ttl_s` must be an integer from 1 to 86400 s, not \"5m\"",
-            ),
-            (
-                "http.insecure",
-                "maybe",
-                "`http.insecure` must be true or false, not \"maybe\"",
-            ),
-            (
-                "engine.kind",
-                "sqlite",
-                "`engine.kind` must be \"embedded\" or \"memory\", not \"sqlite\"",
-            ),
-            (
-                "locks.warn_s",
-                "[60, 0]",
-                "`locks.warn_s[1]` is 0 s, the least allowed is 1 s",
-            ),
-            (
-                "locks.warn_s",
-                "[60, true]",
-                "`locks.warn_s` must be a list of integers from 1 to 86400 s, not a list",
-            ),
+            ("locks.ttl_s", "0", "`locks.ttl_s` is 0 s, the least allowed is 1 s"),
+            ("locks.grace_s", "-1", "`locks.grace_s` is -1 s, the least allowed is 0 s"),
+            ("hub.turn_budget_us", "100001", "`hub.turn_budget_us` is 100001 µs, the most allowed is 100000 µs"),
+            ("limits.messages_per_s", "0", "`limits.messages_per_s` is 0, the least allowed is 1"),
+            ("locks.ttl_s", "5m", "`locks.ttl_s` must be an integer from 1 to 86400 s, not \"5m\""),
+            ("http.insecure", "maybe", "`http.insecure` must be true or false, not \"maybe\""),
+            ("engine.kind", "sqlite", "`engine.kind` must be \"embedded\" or \"memory\", not \"sqlite\""),
+            ("locks.warn_s", "[60, 0]", "`locks.warn_s[1]` is 0 s, the least allowed is 1 s"),
+            ("locks.warn_s", "[60, true]", "`locks.warn_s` must be a list of integers from 1 to 86400 s, not a list"),
         ] {
             assert_eq!(refuse(path, text), says);
         }
-        let many = (0..=LIST_MAX)
-            .map(|n| format!("g{n}"))
-            .collect::<Vec<_>>()
-            .join(",");
+        let many = (0..=LIST_MAX).map(|n| format!("g{n}")).collect::<Vec<_>>().join(",");
         assert_eq!(
             refuse("control.admin_groups", &many),
             "`control.admin_groups` has 65 items, the most allowed are 64"
@@ -329,12 +252,7 @@ mod tests {
         let hint = find("log.level").unwrap().read("Warning").unwrap_err().hint;
         assert_eq!(hint.as_deref(), None, "three letters too many");
         assert_eq!(
-            find("log.level")
-                .unwrap()
-                .read("inof")
-                .unwrap_err()
-                .hint
-                .as_deref(),
+            find("log.level").unwrap().read("inof").unwrap_err().hint.as_deref(),
             Some("did you mean \"info\"?")
         );
     }

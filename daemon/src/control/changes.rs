@@ -38,18 +38,8 @@ pub(super) async fn notice(
 ) -> Answer {
     let reason = reason.map(check_reason).transpose()?;
     find_room(&server, &room).await?;
-    let deed = Deed {
-        action: "room.send",
-        target: room.to_string(),
-        reason,
-        not_found: Code::RoomNotFound,
-    };
-    let ask = move |by, reply| Ask::Broadcast {
-        room,
-        message,
-        by: Some(by),
-        reply,
-    };
+    let deed = Deed { action: "room.send", target: room.to_string(), reason, not_found: Code::RoomNotFound };
+    let ask = move |by, reply| Ask::Broadcast { room, message, by: Some(by), reply };
     // The hub's figure is the message's sequence number.
     change(server, peer, deed, ask, Count::One).await
 }
@@ -68,13 +58,7 @@ pub(super) async fn kick_user(
         reason: Some(reason.clone()),
         not_found: Code::UserNotFound,
     };
-    let ask = move |by, reply| Ask::Kick {
-        user: Some(user),
-        session: None,
-        reason,
-        by,
-        reply,
-    };
+    let ask = move |by, reply| Ask::Kick { user: Some(user), session: None, reason, by, reply };
     change(server, peer, deed, ask, Count::Touched).await
 }
 
@@ -92,13 +76,7 @@ pub(super) async fn kick_session(
         reason: Some(reason.clone()),
         not_found: Code::SessionNotFound,
     };
-    let ask = move |by, reply| Ask::Kick {
-        user: None,
-        session: Some(session),
-        reason,
-        by,
-        reply,
-    };
+    let ask = move |by, reply| Ask::Kick { user: None, session: Some(session), reason, by, reply };
     change(server, peer, deed, ask, Count::Touched).await
 }
 
@@ -118,13 +96,7 @@ pub(super) async fn force_release(
         reason: Some(reason.clone()),
         not_found: Code::LockNotFound,
     };
-    let ask = move |by, reply| Ask::ForceRelease {
-        lock,
-        expected,
-        reason,
-        by,
-        reply,
-    };
+    let ask = move |by, reply| Ask::ForceRelease { lock, expected, reason, by, reply };
     change(server, peer, deed, ask, Count::One).await
 }
 
@@ -144,11 +116,7 @@ pub(super) async fn drain(
         reason: reason.map(check_reason).transpose()?,
         not_found: Code::Internal,
     };
-    let ask = move |by, reply| Ask::Drain {
-        window_ms,
-        by: Some(by),
-        reply,
-    };
+    let ask = move |by, reply| Ask::Drain { window_ms, by: Some(by), reply };
     let answer = change(Arc::clone(&server), peer, deed, ask, Count::Any).await?;
     server.draining.store(true, Ordering::Relaxed);
     Ok(answer)
@@ -183,23 +151,15 @@ async fn change(
     count: Count,
 ) -> Answer {
     let task = tokio::spawn(async move {
-        let by = Operator {
-            name: peer.actor(),
-            uid: peer.uid,
-            pid: peer.pid,
-            role: peer.role.as_str(),
-        };
+        let by = Operator { name: peer.actor(), uid: peer.uid, pid: peer.pid, role: peer.role.as_str() };
         let outcome = match server.ask(|reply| ask(by, reply)).await {
-            Ok(0) if count == Count::Touched => Err(Failure::new(
-                deed.not_found,
-                format!("{}: {:?}", deed.not_found.title(), deed.target),
-            )),
+            Ok(0) if count == Count::Touched => {
+                Err(Failure::new(deed.not_found, format!("{}: {:?}", deed.not_found.title(), deed.target)))
+            }
             Ok(figure) => Ok(if count == Count::One { 1 } else { figure }),
             Err(failure) => Err(failure.or_not_found(deed.not_found)),
         };
-        let result = outcome
-            .as_ref()
-            .map_or_else(|failure| failure.code.name(), |_| "ok");
+        let result = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| "ok");
         let (action, target) = (deed.action, deed.target.clone());
         let recorded = record(&server, &peer, deed, result).await;
         let count = outcome?;
@@ -214,21 +174,11 @@ async fn change(
             },
         )
     });
-    task.await.unwrap_or_else(|error| {
-        Err(Failure::new(
-            Code::Internal,
-            format!("the change broke off: {error}"),
-        ))
-    })
+    task.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, format!("the change broke off: {error}"))))
 }
 
 /// Writes the audit record. The hub tells the streams of the topic `audit` once it is kept.
-async fn record(
-    server: &Server,
-    peer: &Peer,
-    deed: Deed,
-    result: &'static str,
-) -> Result<Option<u64>, RecordsError> {
+async fn record(server: &Server, peer: &Peer, deed: Deed, result: &'static str) -> Result<Option<u64>, RecordsError> {
     let entry = AuditEntry {
         at_ms: wall_now().0,
         actor: peer.actor(),
@@ -261,23 +211,14 @@ async fn record(
 fn check_reason(reason: String) -> Result<String, Failure> {
     let reason = reason.trim();
     if reason.is_empty() {
-        return Err(Failure::new(
-            Code::BadRequest,
-            "a reason is needed: it is told to those concerned and audited",
-        ));
+        return Err(Failure::new(Code::BadRequest, "a reason is needed: it is told to those concerned and audited"));
     }
     if reason.len() > REASON_BYTES_MAX {
-        let detail = format!(
-            "a reason has at most {REASON_BYTES_MAX} bytes, this one has {}",
-            reason.len()
-        );
+        let detail = format!("a reason has at most {REASON_BYTES_MAX} bytes, this one has {}", reason.len());
         return Err(Failure::new(Code::BadRequest, detail));
     }
     if reason.chars().any(char::is_control) {
-        return Err(Failure::new(
-            Code::BadRequest,
-            "a reason must not hold control characters",
-        ));
+        return Err(Failure::new(Code::BadRequest, "a reason must not hold control characters"));
     }
     Ok(reason.to_owned())
 }
@@ -285,23 +226,14 @@ fn check_reason(reason: String) -> Result<String, Failure> {
 /// The token in `If-Match`, with or without quotes. There is no `*`: an operator says which lock was seen.
 fn expected_token(headers: &HeaderMap) -> Result<Token, Failure> {
     let Some(value) = headers.get(IF_MATCH) else {
-        return Err(Failure::new(
-            Code::TokenRequired,
-            "If-Match must hold the fencing token that was seen",
-        )
-        .hint("GET the lock first; its fencing_token is the value"));
+        return Err(Failure::new(Code::TokenRequired, "If-Match must hold the fencing token that was seen")
+            .hint("GET the lock first; its fencing_token is the value"));
     };
     let text = value.to_str().unwrap_or_default();
-    let digits = text
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(text);
+    let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     match digits.parse() {
         Ok(token @ 0..=TOKEN_MAX) => Ok(Token(token)),
-        _ => Err(Failure::new(
-            Code::BadRequest,
-            format!("{text:?} in If-Match is not a fencing token"),
-        )),
+        _ => Err(Failure::new(Code::BadRequest, format!("{text:?} in If-Match is not a fencing token"))),
     }
 }
 
@@ -321,25 +253,13 @@ mod tests {
         for bad in ["*", "", "\"1", "-1", "1,2", "9007199254740992", "W/\"1\""] {
             assert_eq!(token(bad), Err(Code::BadRequest), "{bad}");
         }
-        assert_eq!(
-            expected_token(&HeaderMap::new()).unwrap_err().code,
-            Code::TokenRequired
-        );
+        assert_eq!(expected_token(&HeaderMap::new()).unwrap_err().code, Code::TokenRequired);
     }
 
     #[test]
     fn a_reason_is_one_line_that_says_something() {
-        assert_eq!(
-            check_reason("  left for the day ".into()),
-            Ok("left for the day".into())
-        );
-        for bad in [
-            String::new(),
-            "  ".into(),
-            "a\u{1b}[2J".into(),
-            "a\nb".into(),
-            "x".repeat(1025),
-        ] {
+        assert_eq!(check_reason("  left for the day ".into()), Ok("left for the day".into()));
+        for bad in [String::new(), "  ".into(), "a\u{1b}[2J".into(), "a\nb".into(), "x".repeat(1025)] {
             assert!(check_reason(bad.clone()).is_err(), "{bad:?}");
         }
     }

@@ -55,19 +55,11 @@ impl FromRequestParts<Arc<Server>> for Viewer {
 }
 
 fn require(needed: Role, parts: &Parts, server: &Server) -> Result<Arc<Peer>, Failure> {
-    let peer = parts
-        .extensions
-        .get::<Arc<Peer>>()
-        .expect("the server adds the peer to every request");
+    let peer = parts.extensions.get::<Arc<Peer>>().expect("the server adds the peer to every request");
     if peer.role >= needed {
         return Ok(Arc::clone(peer));
     }
-    let detail = format!(
-        "{} has the role {} by {}; this needs {needed}",
-        peer.actor(),
-        peer.role,
-        peer.via
-    );
+    let detail = format!("{} has the role {} by {}; this needs {needed}", peer.actor(), peer.role, peer.via);
     Err(Failure::new(Code::RoleTooLow, detail).hint(server.roles.advice(needed)))
 }
 
@@ -107,12 +99,7 @@ impl<T: InPath> FromRequestParts<Arc<Server>> for Named<T> {
     async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, Failure> {
         let Path(text) = Path::<String>::from_request_parts(parts, server)
             .await
-            .map_err(|_| {
-                Failure::new(
-                    Code::BadRequest,
-                    "the id in the path is not percent-encoded UTF-8",
-                )
-            })?;
+            .map_err(|_| Failure::new(Code::BadRequest, "the id in the path is not percent-encoded UTF-8"))?;
         T::from_text(&text).map(Named)
     }
 }
@@ -145,10 +132,7 @@ impl Page {
     pub fn limit(&self) -> Result<usize, Failure> {
         match self.limit.unwrap_or(PAGE_DEFAULT) {
             limit @ 1..=PAGE_MAX => Ok(limit),
-            limit => Err(Failure::new(
-                Code::BadRequest,
-                format!("limit is 1 to {PAGE_MAX}, not {limit}"),
-            )),
+            limit => Err(Failure::new(Code::BadRequest, format!("limit is 1 to {PAGE_MAX}, not {limit}"))),
         }
     }
 }
@@ -164,31 +148,19 @@ impl<T: DeserializeOwned> FromRequest<Arc<Server>> for Input<T> {
         let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
             Ok(Ok(collected)) => collected.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Failure::new(
-                    Code::TooLarge,
-                    format!("a body has at most {BODY_BYTES_MAX} bytes"),
-                ));
+                return Err(Failure::new(Code::TooLarge, format!("a body has at most {BODY_BYTES_MAX} bytes")));
             }
             Ok(Err(error)) => {
-                return Err(Failure::new(
-                    Code::BadRequest,
-                    format!("the body cannot be read: {error}"),
-                ));
+                return Err(Failure::new(Code::BadRequest, format!("the body cannot be read: {error}")));
             }
             Err(_) => {
                 let limit_s = BODY_TIMEOUT.as_secs();
-                return Err(Failure::new(
-                    Code::BadRequest,
-                    format!("the body did not arrive within {limit_s} s"),
-                ));
+                return Err(Failure::new(Code::BadRequest, format!("the body did not arrive within {limit_s} s")));
             }
         };
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Input(value)),
-            Err(error) => Err(Failure::new(
-                Code::BadRequest,
-                format!("the body is not what is expected: {error}"),
-            )),
+            Err(error) => Err(Failure::new(Code::BadRequest, format!("the body is not what is expected: {error}"))),
         }
     }
 }

@@ -32,12 +32,7 @@ pub struct Failure {
 impl Failure {
     /// A refusal without a hint.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Failure {
-            code,
-            detail: detail.into(),
-            hint: None,
-            details: None,
-        }
+        Failure { code, detail: detail.into(), hint: None, details: None }
     }
 
     /// The same with a hint.
@@ -59,27 +54,16 @@ impl Failure {
 
     /// The hub's plain `not_found` by the name of what was looked for.
     pub fn or_not_found(self, code: Code) -> Self {
-        let is_plain = self
-            .details
-            .as_ref()
-            .is_some_and(|details| details["code"] == "not_found");
-        if is_plain {
-            Failure::new(code, self.detail)
-        } else {
-            self
-        }
+        let is_plain = self.details.as_ref().is_some_and(|details| details["code"] == "not_found");
+        if is_plain { Failure::new(code, self.detail) } else { self }
     }
 
     /// The store's refusal.
     pub fn from_records(error: RecordsError) -> Self {
         match error {
-            RecordsError::UnknownBuilding => {
-                Failure::new(Code::BuildingNotFound, "no log of this building is kept")
-            }
+            RecordsError::UnknownBuilding => Failure::new(Code::BuildingNotFound, "no log of this building is kept"),
             RecordsError::Unavailable(why) => Failure::new(Code::StoreUnavailable, why),
-            RecordsError::NotKept(what) => {
-                Failure::new(Code::Refused, format!("the engine in use keeps no {what}"))
-            }
+            RecordsError::NotKept(what) => Failure::new(Code::Refused, format!("the engine in use keeps no {what}")),
         }
     }
 
@@ -98,16 +82,11 @@ impl Failure {
         };
         let body = serde_json::to_vec(&problem).expect("a problem is plain data with text keys");
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(code.status())
-            .expect("the table holds statuses from 400 to 599, its test says");
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        *response.status_mut() =
+            StatusCode::from_u16(code.status()).expect("the table holds statuses from 400 to 599, its test says");
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if code.retryable() {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         }
         response
     }

@@ -88,32 +88,20 @@ impl Roles {
         );
         for group in roles.admin.iter().chain(&roles.operate) {
             if group.gid.is_none() {
-                tracing::debug!(
-                    group = group.name,
-                    "no such group in /etc/group: nobody gets a control role by it"
-                );
+                tracing::debug!(group = group.name, "no such group in /etc/group: nobody gets a control role by it");
             }
         }
         roles
     }
 
-    fn from_parts(
-        settings: &ControlSettings,
-        own_uid: u32,
-        passwd: &str,
-        group: &str,
-        ids_are_mapped: bool,
-    ) -> Self {
+    fn from_parts(settings: &ControlSettings, own_uid: u32, passwd: &str, group: &str, ids_are_mapped: bool) -> Self {
         let groups: HashMap<&str, u32> = entries(group).collect();
         let resolve = |names: &[String]| -> Vec<Group> {
             names
                 .iter()
                 .map(|name| Group {
                     name: name.clone(),
-                    gid: name
-                        .parse()
-                        .ok()
-                        .or_else(|| groups.get(name.as_str()).copied()),
+                    gid: name.parse().ok().or_else(|| groups.get(name.as_str()).copied()),
                 })
                 .collect()
         };
@@ -171,8 +159,7 @@ impl Roles {
             names.extend(self.operate.iter().map(|group| group.name.as_str()));
         }
         if names.is_empty() {
-            return "only root and the daemon's own user may do this: no group is configured"
-                .into();
+            return "only root and the daemon's own user may do this: no group is configured".into();
         }
         format!(
             "members of {} may do this; a new membership counts from the next login on (`arxosrt whoami` shows yours)",
@@ -204,9 +191,7 @@ impl Roles {
 fn entries(file: &str) -> impl Iterator<Item = (&str, u32)> {
     file.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        let name = fields
-            .next()
-            .filter(|name| !name.is_empty() && !name.starts_with('#'))?;
+        let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
         let number = fields.nth(1)?.parse().ok()?;
         Some((name, number))
     })
@@ -215,17 +200,14 @@ fn entries(file: &str) -> impl Iterator<Item = (&str, u32)> {
 /// Some ids of the machine are unknown in our user namespace.
 fn is_partial_map(uid_map: &str) -> bool {
     let mut fields = uid_map.split_whitespace();
-    let whole =
-        [fields.next(), fields.next(), fields.next()] == [Some("0"), Some("0"), Some("4294967295")];
+    let whole = [fields.next(), fields.next(), fields.next()] == [Some("0"), Some("0"), Some("4294967295")];
     !uid_map.trim().is_empty() && !whole
 }
 
 /// The file's text; empty when there is none, or when it is larger than any account file of ours should be.
 fn read_bounded(path: &Path) -> String {
     match std::fs::metadata(path) {
-        Ok(meta) if meta.len() <= ACCOUNTS_BYTES_MAX => {
-            std::fs::read_to_string(path).unwrap_or_default()
-        }
+        Ok(meta) if meta.len() <= ACCOUNTS_BYTES_MAX => std::fs::read_to_string(path).unwrap_or_default(),
         Ok(meta) => {
             tracing::warn!(path = %path.display(), bytes = meta.len(), max = ACCOUNTS_BYTES_MAX, "file is too large: names in it are unknown");
             String::new()
@@ -238,8 +220,7 @@ fn read_bounded(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    const PASSWD: &str =
-        "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n# note\nbroken\n";
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n# note\nbroken\n";
     const GROUP: &str = "root:x:0:\nrt-admin:x:400:alice\nrt-op:x:401:\n+::0:\n";
 
     fn roles(default_role: Role, ids_are_mapped: bool) -> Roles {
@@ -252,12 +233,7 @@ mod tests {
     }
 
     fn who(uid: u32, gid: u32, groups: &[u32]) -> Credentials {
-        Credentials {
-            uid,
-            gid,
-            groups: groups.to_vec(),
-            pid: 1,
-        }
+        Credentials { uid, gid, groups: groups.to_vec(), pid: 1 }
     }
 
     #[test]
@@ -283,20 +259,14 @@ mod tests {
     #[test]
     fn the_default_role_never_exceeds_view() {
         assert_eq!(roles(Role::None, false).of(who(1, 1, &[])).role, Role::None);
-        assert_eq!(
-            roles(Role::Admin, false).of(who(1, 1, &[])).role,
-            Role::View
-        );
+        assert_eq!(roles(Role::Admin, false).of(who(1, 1, &[])).role, Role::View);
     }
 
     #[test]
     fn unmapped_ids_of_a_user_namespace_are_worth_nothing() {
         let mapped = roles(Role::View, true);
         assert_eq!(mapped.of(who(65_534, 400, &[400])).role, Role::None);
-        assert_eq!(
-            roles(Role::View, false).of(who(65_534, 1, &[])).role,
-            Role::View
-        );
+        assert_eq!(roles(Role::View, false).of(who(65_534, 1, &[])).role, Role::View);
         assert!(!is_partial_map("         0          0 4294967295\n"));
         assert!(is_partial_map("         0       1000          1\n"));
         assert!(!is_partial_map(""));
@@ -305,11 +275,7 @@ mod tests {
     #[test]
     fn advice_names_the_groups_that_help() {
         let roles = roles(Role::View, false);
-        assert!(
-            roles
-                .advice(Role::Admin)
-                .starts_with("members of rt-admin or missing or 500 may")
-        );
+        assert!(roles.advice(Role::Admin).starts_with("members of rt-admin or missing or 500 may"));
         assert!(roles.advice(Role::Operate).contains("rt-op"));
     }
 }

@@ -60,19 +60,11 @@ pub(super) fn router(server: Arc<Server>) -> Router {
 
 /// One thing as the body of an answer.
 pub(super) fn document<T: Serialize>(kind: &str, object: T) -> Answer {
-    json(&Document {
-        api_version: API_VERSION.into(),
-        kind: kind.into(),
-        generated_at: wall_now().to_string(),
-        object,
-    })
+    json(&Document { api_version: API_VERSION.into(), kind: kind.into(), generated_at: wall_now().to_string(), object })
 }
 
 async fn hello(State(server): Shared, Anyone(peer): Anyone) -> Answer {
-    let state = match server
-        .ask_within(HELLO_ASK_TIMEOUT, |reply| Ask::Status { reply })
-        .await
-    {
+    let state = match server.ask_within(HELLO_ASK_TIMEOUT, |reply| Ask::Status { reply }).await {
         Ok(status) => status.state,
         Err(_) => "unresponsive".into(),
     };
@@ -80,10 +72,7 @@ async fn hello(State(server): Shared, Anyone(peer): Anyone) -> Answer {
         service: "arxosrtd".into(),
         version: server.context.version.into(),
         api: ApiRange { min: API, max: API },
-        features: FEATURES
-            .iter()
-            .map(|name: &&str| (*name).to_owned())
-            .collect(),
+        features: FEATURES.iter().map(|name: &&str| (*name).to_owned()).collect(),
         state,
         started_at: server.context.started_at.to_string(),
         pid: std::process::id(),
@@ -108,19 +97,10 @@ async fn room(State(server): Shared, _: Viewer, Named(id): Named<RoomId>) -> Ans
     document("Room", find_room(&server, &id).await?)
 }
 
-async fn room_users(
-    State(server): Shared,
-    _: Viewer,
-    Named(id): Named<RoomId>,
-    Params(page): Params<Page>,
-) -> Answer {
+async fn room_users(State(server): Shared, _: Viewer, Named(id): Named<RoomId>, Params(page): Params<Page>) -> Answer {
     find_room(&server, &id).await?;
     let mut users = server.ask(|reply| Ask::Users { reply }).await?;
-    users.retain(|user| {
-        user.sessions
-            .iter()
-            .any(|session| session.rooms.iter().any(|room| room == id.as_str()))
-    });
+    users.retain(|user| user.sessions.iter().any(|session| session.rooms.iter().any(|room| room == id.as_str())));
     list(users, &page)
 }
 
@@ -132,10 +112,7 @@ async fn user(State(server): Shared, _: Viewer, Named(id): Named<UserId>) -> Ans
     let users = server.ask(|reply| Ask::Users { reply }).await?;
     match users.into_iter().find(|user| user.user_id == id.as_str()) {
         Some(user) => document("User", user),
-        None => Err(Failure::new(
-            Code::UserNotFound,
-            format!("the user {id:?} has no session"),
-        )),
+        None => Err(Failure::new(Code::UserNotFound, format!("the user {id:?} has no session"))),
     }
 }
 
@@ -147,18 +124,12 @@ async fn lock(State(server): Shared, _: Viewer, Named(id): Named<LockId>) -> Ans
     let locks = server.ask(|reply| Ask::Locks { reply }).await?;
     match locks.into_iter().find(|lock| lock.fencing_token == id.0.0) {
         Some(lock) => document("Lock", lock),
-        None => Err(Failure::new(
-            Code::LockNotFound,
-            format!("the lock {id} is not held"),
-        )),
+        None => Err(Failure::new(Code::LockNotFound, format!("the lock {id} is not held"))),
     }
 }
 
 async fn why(State(server): Shared, _: Viewer, Named(resource): Named<ResourceId>) -> Answer {
-    document(
-        "Why",
-        server.ask(|reply| Ask::Why { resource, reply }).await?,
-    )
+    document("Why", server.ask(|reply| Ask::Why { resource, reply }).await?)
 }
 
 async fn history(
@@ -167,49 +138,25 @@ async fn history(
     Named(resource): Named<ResourceId>,
     Params(page): Params<Page>,
 ) -> Answer {
-    let rows = server
-        .context
-        .records
-        .history(resource, newest(&page)?)
-        .await
-        .map_err(Failure::from_records)?;
+    let rows = server.context.records.history(resource, newest(&page)?).await.map_err(Failure::from_records)?;
     whole("LockHistory", rows)
 }
 
 async fn audit(State(server): Shared, _: Admin, Params(page): Params<Page>) -> Answer {
-    let rows: Vec<AuditRow> = server
-        .context
-        .records
-        .audit(newest(&page)?)
-        .await
-        .map_err(Failure::from_records)?;
+    let rows: Vec<AuditRow> = server.context.records.audit(newest(&page)?).await.map_err(Failure::from_records)?;
     whole("Audit", rows)
 }
 
 async fn replay(State(server): Shared, _: Operating, Named(building): Named<BuildingId>) -> Answer {
-    document(
-        "Replay",
-        server
-            .context
-            .records
-            .replay(building)
-            .await
-            .map_err(Failure::from_records)?,
-    )
+    document("Replay", server.context.records.replay(building).await.map_err(Failure::from_records)?)
 }
 
 async fn unknown_route(uri: Uri) -> Failure {
-    Failure::new(
-        Code::UnknownRoute,
-        format!("there is nothing at {}", uri.path()),
-    )
+    Failure::new(Code::UnknownRoute, format!("there is nothing at {}", uri.path()))
 }
 
 async fn method_not_allowed(uri: Uri) -> Failure {
-    Failure::new(
-        Code::MethodNotAllowed,
-        format!("this method does not apply to {}", uri.path()),
-    )
+    Failure::new(Code::MethodNotAllowed, format!("this method does not apply to {}", uri.path()))
 }
 
 /// The room, if it has members or locks.
@@ -218,12 +165,7 @@ pub(super) async fn find_room(server: &Server, id: &RoomId) -> Result<RoomRow, F
     rooms
         .into_iter()
         .find(|room| room.room_id == id.as_str())
-        .ok_or_else(|| {
-            Failure::new(
-                Code::RoomNotFound,
-                format!("the room {id:?} has no members and no locks"),
-            )
-        })
+        .ok_or_else(|| Failure::new(Code::RoomNotFound, format!("the room {id:?} has no members and no locks")))
 }
 
 /// A thing of which there are pages.
@@ -269,10 +211,7 @@ impl Listed for LockRow {
     }
 
     fn is_behind(&self, cursor: &str) -> Option<bool> {
-        cursor
-            .parse()
-            .ok()
-            .map(|token: u64| self.fencing_token > token)
+        cursor.parse().ok().map(|token: u64| self.fencing_token > token)
     }
 }
 
@@ -280,12 +219,7 @@ impl Listed for LockRow {
 fn list<T: Listed>(mut rows: Vec<T>, page: &Page) -> Answer {
     let limit = page.limit()?;
     if let Some(cursor) = &page.cursor {
-        let bad = || {
-            Failure::new(
-                Code::BadRequest,
-                format!("{cursor:?} is not a cursor of this list"),
-            )
-        };
+        let bad = || Failure::new(Code::BadRequest, format!("{cursor:?} is not a cursor of this list"));
         let mut start = 0;
         while start < rows.len() && !rows[start].is_behind(cursor).ok_or_else(bad)? {
             start += 1;
@@ -294,11 +228,7 @@ fn list<T: Listed>(mut rows: Vec<T>, page: &Page) -> Answer {
     }
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let next_cursor = if has_more {
-        rows.last().map(Listed::cursor)
-    } else {
-        None
-    };
+    let next_cursor = if has_more { rows.last().map(Listed::cursor) } else { None };
     respond(T::KIND, rows, next_cursor)
 }
 
@@ -320,24 +250,15 @@ fn respond<T: Serialize>(kind: &str, items: Vec<T>, next_cursor: Option<String>)
 /// How many of the newest; such lists have no further pages.
 fn newest(page: &Page) -> Result<usize, Failure> {
     match &page.cursor {
-        Some(_) => Err(Failure::new(
-            Code::BadRequest,
-            "this list has one page: the newest, up to limit",
-        )),
+        Some(_) => Err(Failure::new(Code::BadRequest, "this list has one page: the newest, up to limit")),
         None => page.limit(),
     }
 }
 
 fn json<T: Serialize>(value: &T) -> Answer {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        Failure::new(
-            Code::Internal,
-            format!("the answer cannot be written: {error}"),
-        )
-    })?;
+    let body = serde_json::to_vec(value)
+        .map_err(|error| Failure::new(Code::Internal, format!("the answer cannot be written: {error}")))?;
     let mut response = Response::new(Body::from(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -31,8 +31,8 @@ use super::failure::Failure;
 use super::peer::{Credentials, Roles};
 use super::watch::Watches;
 use super::{
-    ASK_TIMEOUT, CONNECTIONS_MAX, CONNECTIONS_RESERVED, ControlContext, FAREWELL_MAX,
-    HEAD_BYTES_MAX, HEAD_TIMEOUT, STREAMS_MAX, TURNED_AWAY_MAX, routes,
+    ASK_TIMEOUT, CONNECTIONS_MAX, CONNECTIONS_RESERVED, ControlContext, FAREWELL_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT,
+    STREAMS_MAX, TURNED_AWAY_MAX, routes,
 };
 use crate::hub::ask::{Ask, Reply};
 
@@ -90,12 +90,7 @@ pub(super) async fn serve_with(
                 let Some(welcome) = server.admit(&socket) else {
                     continue;
                 };
-                connections.spawn(converse(
-                    Arc::clone(&server),
-                    router.clone(),
-                    socket,
-                    welcome,
-                ));
+                connections.spawn(converse(Arc::clone(&server), router.clone(), socket, welcome));
             }
             Err(error) => {
                 tracing::warn!(%error, "a control connection could not be accepted");
@@ -140,18 +135,11 @@ impl Server {
     }
 
     /// Asks the hub within a given time.
-    pub async fn ask_within<T>(
-        &self,
-        limit: Duration,
-        question: impl FnOnce(Reply<T>) -> Ask,
-    ) -> Result<T, Failure> {
+    pub async fn ask_within<T>(&self, limit: Duration, question: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Failure> {
         match tokio::time::timeout(limit, self.context.hub.ask(question)).await {
             Ok(Ok(answer)) => answer.map_err(Failure::from_hub),
             Ok(Err(_gone)) => Err(Failure::new(Code::HubGone, "the hub has stopped")),
-            Err(_) => Err(Failure::new(
-                Code::Timeout,
-                format!("no answer within {} ms", limit.as_millis()),
-            )),
+            Err(_) => Err(Failure::new(Code::Timeout, format!("no answer within {} ms", limit.as_millis()))),
         }
     }
 
@@ -172,30 +160,20 @@ impl Server {
                 None => (seat(&self.turned_away)?, false),
             },
         };
-        Some(Welcome {
-            peer: Arc::new(self.roles.of(credentials)),
-            has_room,
-            _seat: seat,
-        })
+        Some(Welcome { peer: Arc::new(self.roles.of(credentials)), has_room, _seat: seat })
     }
 }
 
 /// Wall-clock now.
 pub(super) fn wall_now() -> Wall {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// One connection from its first request to its last.
 async fn converse(server: Arc<Server>, router: Router, socket: UnixStream, welcome: Welcome) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (server, router, peer) = (
-            Arc::clone(&server),
-            router.clone(),
-            Arc::clone(&welcome.peer),
-        );
+        let (server, router, peer) = (Arc::clone(&server), router.clone(), Arc::clone(&welcome.peer));
         let has_room = welcome.has_room;
         async move { Ok::<_, Infallible>(answer(&server, router, peer, has_room, request).await) }
     });
@@ -243,8 +221,7 @@ async fn answer(
     }
     let headers = response.headers_mut();
     let mut put = |name: &'static str, value: &str| {
-        let value =
-            HeaderValue::from_str(value).expect("versions and request ids are printable ASCII");
+        let value = HeaderValue::from_str(value).expect("versions and request ids are printable ASCII");
         headers.insert(HeaderName::from_static(name), value);
     };
     put(VERSION_HEADER, server.context.version);
@@ -264,29 +241,18 @@ fn check<B>(request: &Request<B>, has_room: bool) -> Result<(), Failure> {
     }
     for name in [ORIGIN, REFERER] {
         if request.headers().contains_key(&name) {
-            return Err(Failure::new(
-                Code::OriginForbidden,
-                format!("a request with {name} comes from a browser"),
-            ));
+            return Err(Failure::new(Code::OriginForbidden, format!("a request with {name} comes from a browser")));
         }
     }
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !HOSTS.contains(&host) {
-        return Err(Failure::new(
-            Code::OriginForbidden,
-            format!("the host {host:?} is not served here"),
-        )
-        .hint("use http://localhost/ as the beginning of the URL"));
+        return Err(Failure::new(Code::OriginForbidden, format!("the host {host:?} is not served here"))
+            .hint("use http://localhost/ as the beginning of the URL"));
     }
     match api_version(request.uri().path()) {
-        Some(version) if version != u64::from(API) => Err(Failure::new(
-            Code::UnsupportedApi,
-            format!("v{version} was asked for, v{API} to v{API} are spoken"),
-        )),
+        Some(version) if version != u64::from(API) => {
+            Err(Failure::new(Code::UnsupportedApi, format!("v{version} was asked for, v{API} to v{API} are spoken")))
+        }
         _ => Ok(()),
     }
 }

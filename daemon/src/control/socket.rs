@@ -114,45 +114,26 @@ pub async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), BindError> 
         _ => {}
     }
     let listener = UnixListener::bind(&unready).map_err(system("listen on", &unready))?;
-    fs::set_permissions(&unready, Permissions::from_mode(SOCKET_MODE))
-        .map_err(system("set the mode of", &unready))?;
+    fs::set_permissions(&unready, Permissions::from_mode(SOCKET_MODE)).map_err(system("set the mode of", &unready))?;
     let identity = identity(&unready).map_err(system("look at", &unready))?;
     fs::rename(&unready, path).map_err(system("put the socket at", path))?;
-    Ok((
-        listener,
-        SocketFile {
-            path: path.to_owned(),
-            identity,
-            _lock: lock,
-        },
-    ))
+    Ok((listener, SocketFile { path: path.to_owned(), identity, _lock: lock }))
 }
 
 fn make_parent(path: &Path) -> Result<(), BindError> {
-    let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    else {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
         return Ok(());
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(parent)
-        .map_err(|error| BindError::System {
-            step: "make the directory",
-            path: parent.to_owned(),
-            error,
-        })
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent).map_err(|error| BindError::System {
+        step: "make the directory",
+        path: parent.to_owned(),
+        error,
+    })
 }
 
 fn take_lock(path: &Path) -> Result<File, BindError> {
     let lock_path = with_suffix(path, ".lock");
-    let system = |step, error| BindError::System {
-        step,
-        path: lock_path.clone(),
-        error,
-    };
+    let system = |step, error| BindError::System { step, path: lock_path.clone(), error };
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -172,11 +153,7 @@ async fn refuse_living(path: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            return Err(BindError::System {
-                step: "look at",
-                path: path.to_owned(),
-                error,
-            });
+            return Err(BindError::System { step: "look at", path: path.to_owned(), error });
         }
         Ok(meta) if !meta.file_type().is_socket() => {
             return Err(BindError::NotASocket(path.to_owned()));
@@ -184,24 +161,11 @@ async fn refuse_living(path: &Path) -> Result<(), BindError> {
         Ok(_) => {}
     }
     match UnixStream::connect(path).await {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
         // Connected, or its queue of connections is full: somebody is there.
         Ok(_) => Err(BindError::InUse(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(BindError::InUse(path.to_owned()))
-        }
-        Err(error) => Err(BindError::System {
-            step: "probe",
-            path: path.to_owned(),
-            error,
-        }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse(path.to_owned())),
+        Err(error) => Err(BindError::System { step: "probe", path: path.to_owned(), error }),
     }
 }
 
@@ -225,10 +189,7 @@ mod tests {
         let path = dir.path().join("deep/er/control.sock");
         let (_listener, file) = bind(&path).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, SOCKET_MODE);
-        assert_eq!(
-            fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777,
-            DIRECTORY_MODE
-        );
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, DIRECTORY_MODE);
         UnixStream::connect(&path).await.unwrap();
         drop(file);
         assert!(!path.exists());
@@ -242,10 +203,7 @@ mod tests {
         let (_listener, _file) = bind(&path).await.expect("nobody listens: stale");
         let error = bind(&path).await.unwrap_err();
         assert!(matches!(error, BindError::InUse(_)), "{error}");
-        assert_eq!(
-            error.to_string(),
-            format!("another daemon listens on {}", path.display())
-        );
+        assert_eq!(error.to_string(), format!("another daemon listens on {}", path.display()));
     }
 
     #[tokio::test]
@@ -253,16 +211,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
         let _stranger = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(matches!(
-            bind(&path).await.unwrap_err(),
-            BindError::InUse(_)
-        ));
+        assert!(matches!(bind(&path).await.unwrap_err(), BindError::InUse(_)));
         let path = dir.path().join("notes.txt");
         fs::write(&path, "mine").unwrap();
-        assert!(matches!(
-            bind(&path).await.unwrap_err(),
-            BindError::NotASocket(_)
-        ));
+        assert!(matches!(bind(&path).await.unwrap_err(), BindError::NotASocket(_)));
         assert_eq!(fs::read(&path).unwrap(), b"mine");
     }
 
@@ -281,9 +233,6 @@ mod tests {
     async fn a_path_that_cannot_be_a_socket_is_named_with_the_limit() {
         let path = PathBuf::from(format!("/tmp/{}", "x".repeat(120)));
         let text = bind(&path).await.unwrap_err().to_string();
-        assert!(
-            text.contains("at most 103 bytes") && text.contains("125"),
-            "{text}"
-        );
+        assert!(text.contains("at most 103 bytes") && text.contains("125"), "{text}");
     }
 }

@@ -107,20 +107,11 @@ async fn put(lines: &mut Lines, topics: &Topics, next: Observed) -> Result<(), E
     match next {
         Observed::Event(event) if !topics.contains(&event.topic) => Ok(()),
         Observed::Event(event) => {
-            let line = Line {
-                kind: Some("Event".into()),
-                object: Some(event),
-                ..Line::bare(LineType::Event)
-            };
+            let line = Line { kind: Some("Event".into()), object: Some(event), ..Line::bare(LineType::Event) };
             lines.push(&line).await
         }
         Observed::Gap(dropped) => {
-            lines
-                .push(&Line::<OperatorEvent> {
-                    dropped: Some(dropped),
-                    ..Line::bare(LineType::Gap)
-                })
-                .await
+            lines.push(&Line::<OperatorEvent> { dropped: Some(dropped), ..Line::bare(LineType::Gap) }).await
         }
     }
 }
@@ -135,19 +126,12 @@ impl Topics {
             return Ok(Topics(None));
         };
         let known = |name: &str| {
-            TOPICS
-                .iter()
-                .copied()
-                .find(|topic| *topic == name)
-                .ok_or_else(|| {
-                    Failure::new(Code::BadRequest, format!("{name:?} is not a topic"))
-                        .hint(format!("the topics are {}", TOPICS.join(", ")))
-                })
+            TOPICS.iter().copied().find(|topic| *topic == name).ok_or_else(|| {
+                Failure::new(Code::BadRequest, format!("{name:?} is not a topic"))
+                    .hint(format!("the topics are {}", TOPICS.join(", ")))
+            })
         };
-        text.split(',')
-            .map(known)
-            .collect::<Result<_, _>>()
-            .map(|topics| Topics(Some(topics)))
+        text.split(',').map(known).collect::<Result<_, _>>().map(|topics| Topics(Some(topics)))
     }
 
     fn contains(&self, topic: &str) -> bool {
@@ -162,26 +146,13 @@ pub(super) struct Ended;
 /// A new stream: where its lines go, and the answer that carries them.
 pub(super) fn open(server: &Server) -> Result<(Lines, Response), Failure> {
     let Ok(seat) = Arc::clone(&server.streams).try_acquire_owned() else {
-        return Err(Failure::new(
-            Code::Busy,
-            format!("all {STREAMS_MAX} streams are in use"),
-        ));
+        return Err(Failure::new(Code::Busy, format!("all {STREAMS_MAX} streams are in use")));
     };
     let (blocks, from) = mpsc::channel(BLOCKS_MAX);
-    let lines = Lines {
-        blocks,
-        gathered: BytesMut::new(),
-        silent_since: Instant::now(),
-    };
-    let mut response = Response::new(Body::new(LineBody {
-        blocks: from,
-        _seat: seat,
-    }));
+    let lines = Lines { blocks, gathered: BytesMut::new(), silent_since: Instant::now() };
+    let mut response = Response::new(Body::new(LineBody { blocks: from, _seat: seat }));
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/x-ndjson"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok((lines, response))
 }
@@ -199,11 +170,7 @@ impl Lines {
         let text = serde_json::to_vec(line).expect("rows and events are plain data with text keys");
         self.gathered.extend_from_slice(&text);
         self.gathered.extend_from_slice(b"\n");
-        if self.gathered.len() >= BLOCK_BYTES {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.gathered.len() >= BLOCK_BYTES { self.flush().await } else { Ok(()) }
     }
 
     /// Hands on what was gathered. Waits for a slow reader, but not for ever.
@@ -239,16 +206,9 @@ impl Lines {
 
     /// The last line.
     pub async fn bye(&mut self, server: &Server) -> Result<(), Ended> {
-        let reason = if server.draining.load(Ordering::Relaxed) {
-            "draining"
-        } else {
-            "shutting_down"
-        };
-        let line = Line::<()> {
-            reason: Some(reason.into()),
-            retry_after_ms: Some(COME_BACK_MS),
-            ..Line::bare(LineType::Bye)
-        };
+        let reason = if server.draining.load(Ordering::Relaxed) { "draining" } else { "shutting_down" };
+        let line =
+            Line::<()> { reason: Some(reason.into()), retry_after_ms: Some(COME_BACK_MS), ..Line::bare(LineType::Bye) };
         self.push(&line).await?;
         self.flush().await
     }
@@ -264,13 +224,8 @@ impl hyper::body::Body for LineBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.blocks
-            .poll_recv(cx)
-            .map(|block| block.map(|block| Ok(Frame::data(block))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.blocks.poll_recv(cx).map(|block| block.map(|block| Ok(Frame::data(block))))
     }
 }
 

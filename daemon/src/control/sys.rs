@@ -66,14 +66,8 @@ mod tests {
         let (one, _other) = UnixStream::pair().unwrap();
         let mut told = peer_groups(one.as_fd()).unwrap();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Groups:"))
-            .unwrap();
-        let mut ours: Vec<u32> = line
-            .split_whitespace()
-            .map(|gid| gid.parse().unwrap())
-            .collect();
+        let line = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+        let mut ours: Vec<u32> = line.split_whitespace().map(|gid| gid.parse().unwrap()).collect();
         told.sort_unstable();
         ours.sort_unstable();
         assert_eq!(told, ours);

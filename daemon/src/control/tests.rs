@@ -8,8 +8,7 @@ use std::time::Duration;
 use arxosrt_core::control::document::{AuditRow, LineType};
 use arxosrt_core::control::hello::{Peer, Role};
 use arxosrt_core::control::{
-    Holder, LockHistoryRow, LockRow, OperatorEvent, ReplayReport, RoomRow, SessionRow, Status,
-    UserRow, Why,
+    Holder, LockHistoryRow, LockRow, OperatorEvent, ReplayReport, RoomRow, SessionRow, Status, UserRow, Why,
 };
 use arxosrt_core::id::{BuildingId, ResourceId};
 use arxosrt_core::lock::{LockId, Token};
@@ -59,9 +58,7 @@ impl FakeHub {
             looks: 0,
             changes: Vec::new(),
         };
-        let hub = FakeHub {
-            facts: Arc::new(Mutex::new(facts)),
-        };
+        let hub = FakeHub { facts: Arc::new(Mutex::new(facts)) };
         let (handle, mut inbox) = HubHandle::new();
         let answering = hub.clone();
         tokio::spawn(async move {
@@ -104,22 +101,9 @@ impl FakeHub {
                 };
                 let _ = reply.send(Ok(why));
             }
-            Ask::ForceRelease {
-                lock,
-                expected,
-                reason,
-                by,
-                reply,
-            } => {
-                facts.changes.push(format!(
-                    "release {lock} {} {reason} {}",
-                    expected.0, by.role
-                ));
-                let answer = match facts
-                    .locks
-                    .iter()
-                    .position(|row| row.fencing_token == lock.0.0)
-                {
+            Ask::ForceRelease { lock, expected, reason, by, reply } => {
+                facts.changes.push(format!("release {lock} {} {reason} {}", expected.0, by.role));
+                let answer = match facts.locks.iter().position(|row| row.fencing_token == lock.0.0) {
                     None => Err(refused("lock_not_found")),
                     Some(_) if expected != lock.0 => Err(refused("token_changed")),
                     Some(at) => {
@@ -129,38 +113,17 @@ impl FakeHub {
                 };
                 let _ = reply.send(answer);
             }
-            Ask::Kick {
-                user,
-                session,
-                reason,
-                reply,
-                ..
-            } => {
-                facts
-                    .changes
-                    .push(format!("kick {user:?} {session:?} {reason}"));
-                let count = facts
-                    .users
-                    .iter()
-                    .filter(|row| user.as_ref().is_some_and(|u| row.user_id == u.as_str()))
-                    .count();
+            Ask::Kick { user, session, reason, reply, .. } => {
+                facts.changes.push(format!("kick {user:?} {session:?} {reason}"));
+                let count =
+                    facts.users.iter().filter(|row| user.as_ref().is_some_and(|u| row.user_id == u.as_str())).count();
                 let _ = reply.send(Ok(count as u64));
             }
-            Ask::Broadcast {
-                room,
-                message,
-                by,
-                reply,
-            } => {
-                facts.changes.push(format!(
-                    "tell {room} {message} {}",
-                    by.expect("operators speak").name
-                ));
+            Ask::Broadcast { room, message, by, reply } => {
+                facts.changes.push(format!("tell {room} {message} {}", by.expect("operators speak").name));
                 let _ = reply.send(Ok(42));
             }
-            Ask::Drain {
-                window_ms, reply, ..
-            } => {
+            Ask::Drain { window_ms, reply, .. } => {
                 facts.changes.push(format!("drain {window_ms}"));
                 let _ = reply.send(Err(refused("some_code_of_the_hub")));
             }
@@ -212,23 +175,18 @@ impl Records for FakeRecords {
     fn audit(&self, limit: usize) -> Answer<'_, Vec<AuditRow>> {
         Box::pin(async move {
             let entries = self.entries.lock().unwrap();
-            let rows = entries
-                .iter()
-                .enumerate()
-                .rev()
-                .take(limit)
-                .map(|(at, entry)| AuditRow {
-                    id: at as u64 + 1,
-                    at: Wall(entry.at_ms).to_string(),
-                    actor: entry.actor.clone(),
-                    uid: entry.uid,
-                    pid: entry.pid,
-                    role: entry.role.to_string(),
-                    action: entry.action.into(),
-                    target: entry.target.clone(),
-                    reason: entry.reason.clone(),
-                    result: entry.result.into(),
-                });
+            let rows = entries.iter().enumerate().rev().take(limit).map(|(at, entry)| AuditRow {
+                id: at as u64 + 1,
+                at: Wall(entry.at_ms).to_string(),
+                actor: entry.actor.clone(),
+                uid: entry.uid,
+                pid: entry.pid,
+                role: entry.role.to_string(),
+                action: entry.action.into(),
+                target: entry.target.clone(),
+                reason: entry.reason.clone(),
+                result: entry.result.into(),
+            });
             Ok(rows.collect())
         })
     }
@@ -256,10 +214,7 @@ impl Records for FakeRecords {
 }
 
 fn refused(code: &'static str) -> Refused {
-    Refused {
-        code,
-        message: format!("the hub says {code}"),
-    }
+    Refused { code, message: format!("the hub says {code}") }
 }
 
 fn status(facts: &Facts) -> Status {
@@ -319,11 +274,7 @@ fn lock(token: u64, resource: &str) -> LockRow {
         resource_id: resource.into(),
         resources: vec![resource.into()],
         rooms: vec!["floor_1".into()],
-        holder: Holder {
-            user_id: "alice".into(),
-            username: "alice".into(),
-            session_id: "s_alice".into(),
-        },
+        holder: Holder { user_id: "alice".into(), username: "alice".into(), session_id: "s_alice".into() },
         state: "active".into(),
         acquired_at: Wall(0).to_string(),
         expires_at: Wall(300_000).to_string(),
@@ -363,14 +314,7 @@ impl Served {
         let shutdown = CancellationToken::new();
         let roles = Roles::always(role);
         let task = tokio::spawn(serve_with(listener, context, roles, shutdown.clone()));
-        Served {
-            hub,
-            records,
-            path,
-            shutdown,
-            task,
-            _dir: dir,
-        }
+        Served { hub, records, path, shutdown, task, _dir: dir }
     }
 
     async fn request(&self, request: &str) -> Reply {
@@ -414,10 +358,7 @@ impl Served {
             }
         })
         .await;
-        Stream {
-            reader,
-            lines: VecDeque::new(),
-        }
+        Stream { reader, lines: VecDeque::new() }
     }
 }
 
@@ -433,11 +374,7 @@ impl Reply {
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
-        Reply {
-            status,
-            headers: head.to_ascii_lowercase(),
-            body: serde_json::from_str(body).unwrap_or(Value::Null),
-        }
+        Reply { status, headers: head.to_ascii_lowercase(), body: serde_json::from_str(body).unwrap_or(Value::Null) }
     }
 
     fn code(&self) -> (u16, &str) {
@@ -445,12 +382,7 @@ impl Reply {
     }
 
     fn ids(&self, field: &str) -> Vec<&str> {
-        self.body["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| item[field].as_str().unwrap())
-            .collect()
+        self.body["items"].as_array().unwrap().iter().map(|item| item[field].as_str().unwrap()).collect()
     }
 }
 
@@ -467,18 +399,14 @@ impl Stream {
             while self.lines.is_empty() {
                 let mut size = String::new();
                 self.reader.read_line(&mut size).await.unwrap();
-                let size =
-                    usize::from_str_radix(size.trim(), 16).expect("a chunk begins with its size");
+                let size = usize::from_str_radix(size.trim(), 16).expect("a chunk begins with its size");
                 if size == 0 {
                     return None;
                 }
                 let mut chunk = vec![0; size + 2];
                 self.reader.read_exact(&mut chunk).await.unwrap();
                 let text = std::str::from_utf8(&chunk[..size]).unwrap();
-                self.lines.extend(
-                    text.lines()
-                        .map(|line| serde_json::from_str::<Value>(line).unwrap()),
-                );
+                self.lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
             }
             self.lines.pop_front()
         })
@@ -498,9 +426,7 @@ impl Stream {
 }
 
 async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .expect("done in time")
+    tokio::time::timeout(PATIENCE, work).await.expect("done in time")
 }
 
 /// Waits for a condition.
@@ -528,16 +454,8 @@ async fn hello_says_who_is_who_and_every_answer_says_which_version() {
     let peer: Peer = serde_json::from_value(hello.body["peer"].clone()).unwrap();
     assert_eq!(peer.pid, std::process::id() as i32);
     for reply in [hello, served.get("/v1/nothing").await] {
-        for header in [
-            "arxosrt-version: 0.1.0",
-            "arxosrt-api: 1-1",
-            "x-request-id: ",
-        ] {
-            assert!(
-                reply.headers.contains(header),
-                "{header} in {}",
-                reply.headers
-            );
+        for header in ["arxosrt-version: 0.1.0", "arxosrt-api: 1-1", "x-request-id: "] {
+            assert!(reply.headers.contains(header), "{header} in {}", reply.headers);
         }
     }
 }
@@ -552,12 +470,7 @@ async fn every_route_needs_its_role_and_not_less() {
         ("GET", "/v1/rooms", Role::View, ""),
         ("GET", "/v1/rooms/floor_1", Role::View, ""),
         ("GET", "/v1/rooms/floor_1/users", Role::View, ""),
-        (
-            "POST",
-            "/v1/rooms/floor_1/notice",
-            Role::Operate,
-            r#"{"message":1}"#,
-        ),
+        ("POST", "/v1/rooms/floor_1/notice", Role::Operate, r#"{"message":1}"#),
         ("GET", "/v1/users", Role::View, ""),
         ("GET", "/v1/users/alice", Role::View, ""),
         ("DELETE", "/v1/users/alice", Role::Admin, reason),
@@ -576,18 +489,8 @@ async fn every_route_needs_its_role_and_not_less() {
         for (method, path, needed, body) in table {
             let reply = served.send(method, path, "", body).await;
             let is_refused = reply.code() == (403, "role_too_low");
-            assert_eq!(
-                is_refused,
-                role < needed,
-                "{role} {method} {path}: {reply:?}"
-            );
-            assert!(
-                !is_refused
-                    || reply.body["hint"]
-                        .as_str()
-                        .is_some_and(|hint| !hint.is_empty()),
-                "{reply:?}"
-            );
+            assert_eq!(is_refused, role < needed, "{role} {method} {path}: {reply:?}");
+            assert!(!is_refused || reply.body["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{reply:?}");
         }
     }
 }
@@ -595,14 +498,8 @@ async fn every_route_needs_its_role_and_not_less() {
 #[tokio::test]
 async fn ids_in_paths_may_hold_anything() {
     let served = Served::start(Role::View);
-    let reply = served
-        .get("/v1/rooms/%2Fusa%2Fny%252F%2A%F0%9F%8F%A2")
-        .await;
-    assert_eq!(
-        (reply.status, reply.body["object"]["room_id"].as_str()),
-        (200, Some("/usa/ny%2F*🏢")),
-        "{reply:?}"
-    );
+    let reply = served.get("/v1/rooms/%2Fusa%2Fny%252F%2A%F0%9F%8F%A2").await;
+    assert_eq!((reply.status, reply.body["object"]["room_id"].as_str()), (200, Some("/usa/ny%2F*🏢")), "{reply:?}");
     for (path, code) in [
         ("/v1/rooms/%FF", (400, "bad_request")),
         ("/v1/rooms/a%00b", (400, "bad_request")),
@@ -622,76 +519,25 @@ async fn ids_in_paths_may_hold_anything() {
 async fn what_is_not_for_us_is_refused_with_a_code() {
     let served = Served::start(Role::Admin);
     for (request, code) in [
-        (
-            "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil\r\n",
-            (403, "origin_forbidden"),
-        ),
-        (
-            "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nReferer: http://evil\r\n",
-            (403, "origin_forbidden"),
-        ),
-        (
-            "GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n",
-            (403, "origin_forbidden"),
-        ),
-        (
-            "GET /v9/status HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "unsupported_api"),
-        ),
-        (
-            "GET /v99999999999999999999/x HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "unsupported_api"),
-        ),
-        (
-            "GET /status HTTP/1.1\r\nHost: localhost\r\n",
-            (404, "unknown_route"),
-        ),
-        (
-            "POST /v1/rooms HTTP/1.1\r\nHost: localhost\r\n",
-            (405, "method_not_allowed"),
-        ),
-        (
-            "GET /v1/rooms?limit=0 HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "bad_request"),
-        ),
-        (
-            "GET /v1/rooms?limit=1001 HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "bad_request"),
-        ),
-        (
-            "GET /v1/rooms?lmit=1 HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "bad_request"),
-        ),
-        (
-            "GET /v1/locks?cursor=x HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "bad_request"),
-        ),
-        (
-            "GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "bad_request"),
-        ),
-        (
-            "GET /v1/watch?kind=things HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "bad_request"),
-        ),
-        (
-            "GET /v1/events?topics=locks HTTP/1.1\r\nHost: localhost\r\n",
-            (400, "bad_request"),
-        ),
+        ("GET /v1/status HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil\r\n", (403, "origin_forbidden")),
+        ("GET /v1/status HTTP/1.1\r\nHost: localhost\r\nReferer: http://evil\r\n", (403, "origin_forbidden")),
+        ("GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n", (403, "origin_forbidden")),
+        ("GET /v9/status HTTP/1.1\r\nHost: localhost\r\n", (400, "unsupported_api")),
+        ("GET /v99999999999999999999/x HTTP/1.1\r\nHost: localhost\r\n", (400, "unsupported_api")),
+        ("GET /status HTTP/1.1\r\nHost: localhost\r\n", (404, "unknown_route")),
+        ("POST /v1/rooms HTTP/1.1\r\nHost: localhost\r\n", (405, "method_not_allowed")),
+        ("GET /v1/rooms?limit=0 HTTP/1.1\r\nHost: localhost\r\n", (400, "bad_request")),
+        ("GET /v1/rooms?limit=1001 HTTP/1.1\r\nHost: localhost\r\n", (400, "bad_request")),
+        ("GET /v1/rooms?lmit=1 HTTP/1.1\r\nHost: localhost\r\n", (400, "bad_request")),
+        ("GET /v1/locks?cursor=x HTTP/1.1\r\nHost: localhost\r\n", (400, "bad_request")),
+        ("GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n", (400, "bad_request")),
+        ("GET /v1/watch?kind=things HTTP/1.1\r\nHost: localhost\r\n", (400, "bad_request")),
+        ("GET /v1/events?topics=locks HTTP/1.1\r\nHost: localhost\r\n", (400, "bad_request")),
     ] {
-        let reply = served
-            .request(&format!("{request}Connection: close\r\n\r\n"))
-            .await;
+        let reply = served.request(&format!("{request}Connection: close\r\n\r\n")).await;
         assert_eq!(reply.code(), code, "{request}");
-        assert!(
-            reply.headers.contains("application/problem+json"),
-            "{}",
-            reply.headers
-        );
-        assert!(reply.headers.contains(&format!(
-            "x-request-id: {}",
-            reply.body["request_id"].as_str().unwrap()
-        )));
+        assert!(reply.headers.contains("application/problem+json"), "{}", reply.headers);
+        assert!(reply.headers.contains(&format!("x-request-id: {}", reply.body["request_id"].as_str().unwrap())));
     }
 }
 
@@ -699,30 +545,14 @@ async fn what_is_not_for_us_is_refused_with_a_code() {
 async fn heads_and_bodies_have_limits() {
     let served = Served::start(Role::Admin);
     let long = "x".repeat(20 * 1024);
-    let reply = served
-        .request(&format!(
-            "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n\r\n"
-        ))
-        .await;
+    let reply = served.request(&format!("GET /v1/status HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n\r\n")).await;
     assert_eq!(reply.status, 431);
     let body = format!("{{\"message\":\"{}\"}}", "x".repeat(1024 * 1024));
-    let reply = served
-        .send("POST", "/v1/rooms/floor_1/notice", "", &body)
-        .await;
+    let reply = served.send("POST", "/v1/rooms/floor_1/notice", "", &body).await;
     assert_eq!(reply.code(), (413, "too_large"));
-    let reply = served
-        .send(
-            "POST",
-            "/v1/rooms/floor_1/notice",
-            "",
-            r#"{"message":1,"massage":2}"#,
-        )
-        .await;
+    let reply = served.send("POST", "/v1/rooms/floor_1/notice", "", r#"{"message":1,"massage":2}"#).await;
     assert_eq!(reply.code(), (400, "bad_request"));
-    assert!(
-        reply.body["detail"].as_str().unwrap().contains("massage"),
-        "{reply:?}"
-    );
+    assert!(reply.body["detail"].as_str().unwrap().contains("massage"), "{reply:?}");
 }
 
 #[tokio::test]
@@ -735,22 +565,14 @@ async fn pages_together_are_the_list() {
         assert_eq!(page.body["kind"], "RoomList");
         seen.extend(page.ids("room_id").into_iter().map(str::to_owned));
         match page.body["next_cursor"].as_str() {
-            Some("/usa/ny%2F*🏢") => {
-                path = "/v1/rooms?limit=1&cursor=%2Fusa%2Fny%252F%2A%F0%9F%8F%A2".into()
-            }
+            Some("/usa/ny%2F*🏢") => path = "/v1/rooms?limit=1&cursor=%2Fusa%2Fny%252F%2A%F0%9F%8F%A2".into(),
             Some(cursor) => path = format!("/v1/rooms?limit=1&cursor={cursor}"),
             None => break,
         }
     }
     assert_eq!(seen, ["/usa/ny%2F*🏢", "floor_1", "floor_2"]);
-    assert_eq!(
-        served.get("/v1/locks?cursor=7").await.ids("lock_id"),
-        ["lk_8"]
-    );
-    assert_eq!(
-        served.get("/v1/rooms/floor_2/users").await.ids("user_id"),
-        ["bob"]
-    );
+    assert_eq!(served.get("/v1/locks?cursor=7").await.ids("lock_id"), ["lk_8"]);
+    assert_eq!(served.get("/v1/rooms/floor_2/users").await.ids("user_id"), ["bob"]);
     served.hub.change(|facts| facts.locks.clear());
     assert_eq!(served.get("/v1/locks").await.body["items"], json!([]));
 }
@@ -758,93 +580,40 @@ async fn pages_together_are_the_list() {
 #[tokio::test]
 async fn a_forced_release_needs_the_token_that_was_seen_and_a_reason() {
     let served = Served::start(Role::Admin);
-    let release = |headers: &'static str, body: &'static str| {
-        served.send("DELETE", "/v1/locks/lk_7", headers, body)
-    };
+    let release = |headers: &'static str, body: &'static str| served.send("DELETE", "/v1/locks/lk_7", headers, body);
     let reason = r#"{"reason":"left for the day"}"#;
     assert_eq!(release("", reason).await.code(), (428, "token_required"));
-    assert_eq!(
-        release("If-Match: *\r\n", reason).await.code(),
-        (400, "bad_request")
-    );
-    assert_eq!(
-        release("If-Match: 7\r\n", r#"{"reason":" "}"#).await.code(),
-        (400, "bad_request")
-    );
-    assert_eq!(
-        release("If-Match: 7\r\n", "{}").await.code(),
-        (400, "bad_request")
-    );
-    assert_eq!(
-        served.hub.change(|facts| facts.changes.len()),
-        0,
-        "the hub was not asked"
-    );
-    assert_eq!(
-        release("If-Match: \"6\"\r\n", reason).await.code(),
-        (412, "token_changed")
-    );
+    assert_eq!(release("If-Match: *\r\n", reason).await.code(), (400, "bad_request"));
+    assert_eq!(release("If-Match: 7\r\n", r#"{"reason":" "}"#).await.code(), (400, "bad_request"));
+    assert_eq!(release("If-Match: 7\r\n", "{}").await.code(), (400, "bad_request"));
+    assert_eq!(served.hub.change(|facts| facts.changes.len()), 0, "the hub was not asked");
+    assert_eq!(release("If-Match: \"6\"\r\n", reason).await.code(), (412, "token_changed"));
     let done = release("If-Match: \"7\"\r\n", reason).await;
-    assert_eq!(
-        (done.status, &done.body["object"]["count"]),
-        (200, &json!(1)),
-        "{done:?}"
-    );
+    assert_eq!((done.status, &done.body["object"]["count"]), (200, &json!(1)), "{done:?}");
     assert_eq!(
         served.hub.change(|facts| facts.changes.last().cloned()),
         Some("release lk_7 7 left for the day admin".into())
     );
-    assert_eq!(
-        release("If-Match: \"7\"\r\n", reason).await.code(),
-        (404, "lock_not_found")
-    );
+    assert_eq!(release("If-Match: \"7\"\r\n", reason).await.code(), (404, "lock_not_found"));
 }
 
 #[tokio::test]
 async fn whatever_an_operator_changes_is_in_the_audit() {
     let served = Served::start(Role::Admin);
     let reason = r#"{"reason":"r"}"#;
-    served
-        .send(
-            "POST",
-            "/v1/rooms/floor_1/notice",
-            "",
-            r#"{"message":{"notice":"lunch"}}"#,
-        )
-        .await;
+    served.send("POST", "/v1/rooms/floor_1/notice", "", r#"{"message":{"notice":"lunch"}}"#).await;
     served.send("DELETE", "/v1/users/alice", "", reason).await;
-    let gone = served
-        .send("DELETE", "/v1/sessions/s_none", "", reason)
-        .await;
+    let gone = served.send("DELETE", "/v1/sessions/s_none", "", reason).await;
     assert_eq!(gone.code(), (404, "session_not_found"));
-    served
-        .send("DELETE", "/v1/locks/lk_7", "If-Match: 7\r\n", reason)
-        .await;
-    let drain = served
-        .send("POST", "/v1/drain", "", r#"{"window_ms":30000}"#)
-        .await;
+    served.send("DELETE", "/v1/locks/lk_7", "If-Match: 7\r\n", reason).await;
+    let drain = served.send("POST", "/v1/drain", "", r#"{"window_ms":30000}"#).await;
     assert_eq!(drain.code(), (409, "refused"));
     assert_eq!(drain.body["details"]["code"], "some_code_of_the_hub");
 
     let audit = served.get("/v1/audit").await;
-    assert_eq!(
-        audit.ids("action"),
-        [
-            "drain",
-            "lock.force_release",
-            "session.kick",
-            "user.kick",
-            "room.send"
-        ]
-    );
-    assert_eq!(
-        audit.ids("result"),
-        ["refused", "ok", "session_not_found", "ok", "ok"]
-    );
-    assert_eq!(
-        audit.ids("target"),
-        ["daemon", "lk_7", "s_none", "alice", "floor_1"]
-    );
+    assert_eq!(audit.ids("action"), ["drain", "lock.force_release", "session.kick", "user.kick", "room.send"]);
+    assert_eq!(audit.ids("result"), ["refused", "ok", "session_not_found", "ok", "ok"]);
+    assert_eq!(audit.ids("target"), ["daemon", "lk_7", "s_none", "alice", "floor_1"]);
     assert_eq!(audit.body["items"][1]["reason"], "r");
     assert_eq!(served.get("/v1/audit?limit=2").await.ids("action").len(), 2);
 }
@@ -853,26 +622,15 @@ async fn whatever_an_operator_changes_is_in_the_audit() {
 async fn a_change_without_its_record_says_so_and_has_happened() {
     let served = Served::start(Role::Admin);
     *served.records.is_broken.lock().unwrap() = true;
-    let done = served
-        .send("DELETE", "/v1/users/alice", "", r#"{"reason":"r"}"#)
-        .await;
-    assert_eq!(
-        (done.status, &done.body["object"]["audited"]),
-        (200, &json!(false))
-    );
+    let done = served.send("DELETE", "/v1/users/alice", "", r#"{"reason":"r"}"#).await;
+    assert_eq!((done.status, &done.body["object"]["audited"]), (200, &json!(false)));
 }
 
 #[tokio::test]
 async fn replay_and_why_are_answered() {
     let served = Served::start(Role::Operate);
-    assert_eq!(
-        served.get("/v1/buildings/hq/replay").await.body["object"]["equal"],
-        true
-    );
-    assert_eq!(
-        served.get("/v1/buildings/x/replay").await.code(),
-        (404, "building_not_found")
-    );
+    assert_eq!(served.get("/v1/buildings/hq/replay").await.body["object"]["equal"], true);
+    assert_eq!(served.get("/v1/buildings/x/replay").await.code(), (404, "building_not_found"));
     let why = served.get("/v1/resources/obj_1/why").await;
     assert_eq!(why.body["object"]["blocked_by"][0]["lock_id"], "lk_8");
 }
@@ -881,28 +639,17 @@ async fn replay_and_why_are_answered() {
 async fn a_watch_tells_the_list_and_then_what_differs() {
     let served = Served::start(Role::View);
     let mut watch = served.stream("/v1/watch?kind=locks").await;
-    for expected in [
-        pair("put", "lk_7"),
-        pair("put", "lk_8"),
-        pair("snapshot_end", ""),
-    ] {
+    for expected in [pair("put", "lk_7"), pair("put", "lk_8"), pair("snapshot_end", "")] {
         assert_eq!(watch.told().await, expected);
     }
-    until("the watch observes the hub", || {
-        served.hub.change(|facts| !facts.observers.is_empty())
-    })
-    .await;
+    until("the watch observes the hub", || served.hub.change(|facts| !facts.observers.is_empty())).await;
     served.hub.change(|facts| {
         facts.locks.remove(0);
         facts.locks[0].waiters = 1;
         facts.locks.push(lock(9, "obj_2"));
     });
     served.hub.tell("lock", "lock.released");
-    for expected in [
-        pair("delete", "lk_7"),
-        pair("put", "lk_8"),
-        pair("put", "lk_9"),
-    ] {
+    for expected in [pair("delete", "lk_7"), pair("put", "lk_8"), pair("put", "lk_9")] {
         assert_eq!(watch.told().await, expected);
     }
     // Clocks alone are no change: of the two rows only the one that differs is told again.
@@ -919,13 +666,7 @@ async fn a_watch_tells_the_list_and_then_what_differs() {
 async fn watchers_of_one_kind_share_their_looks_and_none_means_none() {
     let served = Served::start(Role::View);
     served.hub.tell("lock", "lock.granted");
-    assert_eq!(
-        served
-            .hub
-            .change(|facts| (facts.looks, facts.observers.len())),
-        (0, 0),
-        "nobody watches"
-    );
+    assert_eq!(served.hub.change(|facts| (facts.looks, facts.observers.len())), (0, 0), "nobody watches");
     let mut watches = Vec::new();
     for _ in 0..5 {
         let mut watch = served.stream("/v1/watch?kind=rooms").await;
@@ -939,9 +680,7 @@ async fn watchers_of_one_kind_share_their_looks_and_none_means_none() {
     drop(watches);
     until("the observer goes with the last watcher", || {
         served.hub.tell("room", "room.left");
-        served
-            .hub
-            .change(|facts| facts.observers.iter().all(mpsc::Sender::is_closed))
+        served.hub.change(|facts| facts.observers.iter().all(mpsc::Sender::is_closed))
     })
     .await;
     let mut again = served.stream("/v1/watch?kind=rooms").await;
@@ -952,33 +691,19 @@ async fn watchers_of_one_kind_share_their_looks_and_none_means_none() {
 async fn events_are_told_by_topic_with_gaps_and_a_good_bye() {
     let served = Served::start(Role::Admin);
     let mut locks = served.stream("/v1/events?topics=lock,audit").await;
-    until("the stream observes the hub", || {
-        served.hub.change(|facts| facts.observers.len() == 1)
-    })
-    .await;
+    until("the stream observes the hub", || served.hub.change(|facts| facts.observers.len() == 1)).await;
     served.hub.tell("room", "room.joined");
     served.hub.tell("lock", "lock.granted");
     let line = locks.next().await.unwrap();
-    assert_eq!(
-        (&line["type"], &line["object"]["kind"]),
-        (&json!("event"), &json!("lock.granted"))
-    );
+    assert_eq!((&line["type"], &line["object"]["kind"]), (&json!("event"), &json!("lock.granted")));
 
-    served
-        .hub
-        .change(|facts| facts.observers[0].try_send(Observed::Gap(17)).unwrap());
+    served.hub.change(|facts| facts.observers[0].try_send(Observed::Gap(17)).unwrap());
     let line = locks.next().await.unwrap();
-    assert_eq!(
-        (&line["type"], &line["dropped"]),
-        (&json!("gap"), &json!(17))
-    );
+    assert_eq!((&line["type"], &line["dropped"]), (&json!("gap"), &json!(17)));
 
     served.shutdown.cancel();
     let line = locks.next().await.unwrap();
-    assert_eq!(
-        (&line["type"], &line["reason"]),
-        (&json!("bye"), &json!("shutting_down"))
-    );
+    assert_eq!((&line["type"], &line["reason"]), (&json!("bye"), &json!("shutting_down")));
     assert_eq!(locks.next().await, None);
     patiently(served.task).await.unwrap();
 }
@@ -995,11 +720,7 @@ async fn a_quiet_stream_shows_that_it_lives_whatever_is_filtered_out() {
         version: "0.1.0",
     };
     let shutdown = CancellationToken::new();
-    let server = Arc::new(super::server::Server::new(
-        context,
-        Roles::always(Role::View),
-        shutdown,
-    ));
+    let server = Arc::new(super::server::Server::new(context, Roles::always(Role::View), shutdown));
     let (lines, response) = super::stream::open(&server).unwrap();
     let (to, observed) = mpsc::channel(8);
     hub.change(|facts| facts.observers.push(to));
@@ -1015,22 +736,10 @@ async fn a_quiet_stream_shows_that_it_lives_whatever_is_filtered_out() {
     });
     let began = tokio::time::Instant::now();
     let mut body = response.into_body();
-    let frame = http_body_util::BodyExt::frame(&mut body)
-        .await
-        .unwrap()
-        .unwrap()
-        .into_data()
-        .unwrap();
+    let frame = http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(&frame[..], b"{\"type\":\"heartbeat\"}\n");
-    assert_eq!(
-        serde_json::to_value(LineType::Heartbeat).unwrap(),
-        "heartbeat"
-    );
-    assert!(
-        (5..6).contains(&began.elapsed().as_secs()),
-        "{:?}",
-        began.elapsed()
-    );
+    assert_eq!(serde_json::to_value(LineType::Heartbeat).unwrap(), "heartbeat");
+    assert!((5..6).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     noise.abort();
 }
 
@@ -1043,16 +752,8 @@ async fn streams_and_connections_beyond_the_limit_are_told_busy() {
     }
     let reply = served.get("/v1/events").await;
     assert_eq!(reply.code(), (503, "busy"));
-    assert!(
-        reply.headers.contains("retry-after: 1"),
-        "{}",
-        reply.headers
-    );
-    assert_eq!(
-        served.get("/v1/status").await.status,
-        200,
-        "plain requests still find room"
-    );
+    assert!(reply.headers.contains("retry-after: 1"), "{}", reply.headers);
+    assert_eq!(served.get("/v1/status").await.status, 200, "plain requests still find room");
 
     let mut idle = Vec::new();
     for _ in 0..super::CONNECTIONS_MAX - super::CONNECTIONS_RESERVED - super::STREAMS_MAX {
@@ -1075,10 +776,7 @@ async fn streams_and_connections_beyond_the_limit_are_told_busy() {
     patiently(async {
         loop {
             let mut socket = UnixStream::connect(&served.path).await.unwrap();
-            socket
-                .write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                .await
-                .unwrap();
+            socket.write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
             let mut line = String::new();
             BufReader::new(socket).read_line(&mut line).await.unwrap();
             if line.contains(" 200 ") {
@@ -1093,19 +791,11 @@ async fn streams_and_connections_beyond_the_limit_are_told_busy() {
 async fn an_operator_who_hangs_up_does_not_escape_the_audit() {
     let served = Served::start(Role::Admin);
     let body = r#"{"reason":"r"}"#;
-    let request = format!(
-        "DELETE /v1/users/alice HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request =
+        format!("DELETE /v1/users/alice HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let mut socket = UnixStream::connect(&served.path).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
-    until("the hub was asked", || {
-        served.hub.change(|facts| !facts.changes.is_empty())
-    })
-    .await;
+    until("the hub was asked", || served.hub.change(|facts| !facts.changes.is_empty())).await;
     drop(socket);
-    until("the record is there", || {
-        !served.records.entries.lock().unwrap().is_empty()
-    })
-    .await;
+    until("the record is there", || !served.records.entries.lock().unwrap().is_empty()).await;
 }

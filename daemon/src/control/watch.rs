@@ -116,16 +116,8 @@ struct Row {
 
 impl Snapshot {
     fn new(revision: u64, rows: Vec<Row>) -> Self {
-        let places = rows
-            .iter()
-            .enumerate()
-            .map(|(place, row)| (row.id.clone(), place))
-            .collect();
-        Snapshot {
-            revision,
-            rows,
-            places,
-        }
+        let places = rows.iter().enumerate().map(|(place, row)| (row.id.clone(), place)).collect();
+        Snapshot { revision, rows, places }
     }
 
     fn row(&self, id: &str) -> Option<&Row> {
@@ -134,12 +126,7 @@ impl Snapshot {
 }
 
 /// Tells the first look whole and every later one as a difference.
-async fn pump(
-    server: &Server,
-    kind: Kind,
-    mut looks: latest::Receiver<Look>,
-    mut lines: Lines,
-) -> Result<(), Ended> {
+async fn pump(server: &Server, kind: Kind, mut looks: latest::Receiver<Look>, mut lines: Lines) -> Result<(), Ended> {
     let mut told: Look = None;
     loop {
         let look = looks.borrow_and_update().clone();
@@ -163,12 +150,7 @@ async fn pump(
     }
 }
 
-async fn tell(
-    lines: &mut Lines,
-    kind: Kind,
-    before: Option<&Snapshot>,
-    now: &Snapshot,
-) -> Result<(), Ended> {
+async fn tell(lines: &mut Lines, kind: Kind, before: Option<&Snapshot>, now: &Snapshot) -> Result<(), Ended> {
     let line = |kind_of_line, row: &Row| Line {
         kind: Some(kind.of_object().into()),
         revision: Some(now.revision),
@@ -176,18 +158,10 @@ async fn tell(
         object: Some(row.object.clone()),
         ..Line::bare(kind_of_line)
     };
-    for gone in before
-        .into_iter()
-        .flat_map(|before| &before.rows)
-        .filter(|row| now.row(&row.id).is_none())
-    {
+    for gone in before.into_iter().flat_map(|before| &before.rows).filter(|row| now.row(&row.id).is_none()) {
         lines.push(&line(LineType::Delete, gone)).await?;
     }
-    let known = |row: &Row| {
-        before
-            .and_then(|before| before.row(&row.id))
-            .is_some_and(|old| old.stamp == row.stamp)
-    };
+    let known = |row: &Row| before.and_then(|before| before.row(&row.id)).is_some_and(|old| old.stamp == row.stamp);
     for row in now.rows.iter().filter(|row| !known(row)) {
         lines.push(&line(LineType::Put, row)).await?;
     }
@@ -224,10 +198,7 @@ impl Watches {
 
     /// Joins the task of this kind, or starts it.
     fn join(&self, server: &Arc<Server>, kind: Kind) -> latest::Receiver<Look> {
-        let mut slot = self
-            .slot(kind)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.slot(kind).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = slot.upgrade() {
             return sender.subscribe();
         }
@@ -240,10 +211,7 @@ impl Watches {
 
     /// Ends the task of this kind, unless somebody has joined meanwhile.
     fn retire(&self, kind: Kind, sender: &latest::Sender<Look>) -> bool {
-        let mut slot = self
-            .slot(kind)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.slot(kind).lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = sender.receiver_count() == 0;
         if is_over {
             *slot = Weak::new();
@@ -266,10 +234,7 @@ async fn keep_looking(server: Arc<Server>, kind: Kind, sender: Arc<latest::Sende
             }
             Err(failure) if failure.code == Code::HubGone => return,
             // The next look may do better; until then the streams live by their heartbeats.
-            Err(failure) => tracing::debug!(
-                detail = failure.detail,
-                "a list that is watched could not be read"
-            ),
+            Err(failure) => tracing::debug!(detail = failure.detail, "a list that is watched could not be read"),
         }
         let took = began.elapsed();
         let next = began + took + PAUSE_MIN.max(took * PAUSE_FACTOR);
@@ -327,15 +292,10 @@ fn rows<T: Watched>(things: Vec<T>) -> Vec<Row> {
         .map(|thing| {
             let object = to_raw_value(&thing).expect("rows are plain data with text keys");
             let id = thing.id();
-            let still = serde_json::to_vec(&thing.without_clocks())
-                .expect("rows are plain data with text keys");
+            let still = serde_json::to_vec(&thing.without_clocks()).expect("rows are plain data with text keys");
             let mut hasher = DefaultHasher::new();
             still.hash(&mut hasher);
-            Row {
-                id,
-                object,
-                stamp: hasher.finish(),
-            }
+            Row { id, object, stamp: hasher.finish() }
         })
         .collect()
 }
@@ -374,10 +334,6 @@ impl Watched for LockRow {
     }
 
     fn without_clocks(self) -> Self {
-        LockRow {
-            idle_ms: 0,
-            expires_in_ms: 0,
-            ..self
-        }
+        LockRow { idle_ms: 0, expires_in_ms: 0, ..self }
     }
 }

@@ -81,30 +81,18 @@ pub struct Problem {
 impl Problem {
     /// A refusal with a code of the table above and a sentence for people.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Problem {
-            code,
-            message: message.into(),
-            wrong_fields: Vec::new(),
-        }
+        Problem { code, message: message.into(), wrong_fields: Vec::new() }
     }
 
     /// Inputs that are absent or not what they should be, each as `where -> name: what`.
     pub fn wrong_fields(wrong_fields: Vec<String>) -> Self {
-        Problem {
-            code: "validation_error",
-            message: wrong_fields.join("; "),
-            wrong_fields,
-        }
+        Problem { code: "validation_error", message: wrong_fields.join("; "), wrong_fields }
     }
 }
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        let message = if refused.code == "not_connected" {
-            NOT_CONNECTED.to_owned()
-        } else {
-            refused.message
-        };
+        let message = if refused.code == "not_connected" { NOT_CONNECTED.to_owned() } else { refused.message };
         Problem::new(refused.code, message)
     }
 }
@@ -132,12 +120,9 @@ impl IntoResponse for Problem {
             validation_errors: &self.wrong_fields,
         };
         let mut response = stamped(body);
-        *response.status_mut() =
-            StatusCode::from_u16(status_code).expect("the table holds statuses");
+        *response.status_mut() = StatusCode::from_u16(status_code).expect("the table holds statuses");
         if retry {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response
     }
@@ -157,10 +142,7 @@ struct Stamped<T> {
 
 /// `body`, a JSON object, with the time of the answer.
 pub fn stamped(body: impl Serialize) -> Response {
-    let stamped = Stamped {
-        body,
-        timestamp: now().to_string(),
-    };
+    let stamped = Stamped { body, timestamp: now().to_string() };
     // What is true of a room now is no answer to the next question.
     ([(header::CACHE_CONTROL, "no-store")], Json(stamped)).into_response()
 }
@@ -174,9 +156,7 @@ pub fn shortened(text: &str) -> String {
 }
 
 fn now() -> Wall {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -200,10 +180,7 @@ mod tests {
     #[test]
     fn every_code_that_the_hub_may_send_stands_in_the_table() {
         for code in arxosrt_core::wire::code::ERRORS {
-            assert!(
-                CODES.iter().any(|(name, ..)| *name == code.name),
-                "{code:?}"
-            );
+            assert!(CODES.iter().any(|(name, ..)| *name == code.name), "{code:?}");
         }
     }
 

@@ -39,11 +39,7 @@ impl Found<'_> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(input: &'a Input, from_body: bool) -> Self {
-        let mut fields = Fields {
-            input,
-            from_body,
-            wrong: Vec::new(),
-        };
+        let mut fields = Fields { input, from_body, wrong: Vec::new() };
         if from_body {
             fields.check_body_is_object();
         }
@@ -106,9 +102,7 @@ impl<'a> Fields<'a> {
 
     /// A field that may be there, under the first of `names`: a JSON object.
     pub fn optional_object(&mut self, names: &[&str]) -> Option<Box<RawValue>> {
-        let (name, found) = names
-            .iter()
-            .find_map(|name| Some((name, self.find(name)?)))?;
+        let (name, found) = names.iter().find_map(|name| Some((name, self.find(name)?)))?;
         self.make_object(name, found)
     }
 
@@ -133,9 +127,7 @@ impl<'a> Fields<'a> {
 
     /// A change of an id: absent leaves it, `null` clears it.
     pub fn id_patch<T>(&mut self, name: &str, make: fn(&str) -> Result<T, BadId>) -> Patch<T> {
-        self.patch(&[name], |fields, name, found| {
-            fields.make_id(name, found, make)
-        })
+        self.patch(&[name], |fields, name, found| fields.make_id(name, found, make))
     }
 
     /// A change of any JSON value. In the query it is JSON too.
@@ -176,40 +168,23 @@ impl<'a> Fields<'a> {
     }
 
     fn check_body_is_object(&mut self) {
-        if self
-            .input
-            .body()
-            .is_some_and(|body| !is_object(body) && !is_null(body))
-        {
-            self.wrong
-                .push("body: Input should be an object".to_owned());
+        if self.input.body().is_some_and(|body| !is_object(body) && !is_null(body)) {
+            self.wrong.push("body: Input should be an object".to_owned());
         }
     }
 
     /// A field that says something: `null` says nothing.
     fn find(&self, name: &str) -> Option<Found<'a>> {
-        self.find_or_null(name)
-            .filter(|found| !matches!(found, Found::Body(raw) if is_null(raw)))
+        self.find_or_null(name).filter(|found| !matches!(found, Found::Body(raw) if is_null(raw)))
     }
 
     fn find_or_null(&self, name: &str) -> Option<Found<'a>> {
-        let in_body = self
-            .input
-            .in_body(name)
-            .filter(|_| self.from_body)
-            .map(Found::Body);
+        let in_body = self.input.in_body(name).filter(|_| self.from_body).map(Found::Body);
         in_body.or_else(|| self.input.in_query(name).map(Found::Query))
     }
 
-    fn patch<T>(
-        &mut self,
-        names: &[&str],
-        make: impl FnOnce(&mut Self, &str, Found<'a>) -> Option<T>,
-    ) -> Patch<T> {
-        match names
-            .iter()
-            .find_map(|name| Some((name, self.find_or_null(name)?)))
-        {
+    fn patch<T>(&mut self, names: &[&str], make: impl FnOnce(&mut Self, &str, Found<'a>) -> Option<T>) -> Patch<T> {
+        match names.iter().find_map(|name| Some((name, self.find_or_null(name)?))) {
             None => Patch::Keep,
             Some((_, Found::Body(raw))) if is_null(raw) => Patch::Clear,
             // What is wrong has been noted, and the request will not go on.
@@ -217,12 +192,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn make_id<T>(
-        &mut self,
-        name: &str,
-        found: Found<'_>,
-        make: fn(&str) -> Result<T, BadId>,
-    ) -> Option<T> {
+    fn make_id<T>(&mut self, name: &str, found: Found<'_>, make: fn(&str) -> Result<T, BadId>) -> Option<T> {
         let text = self.make_text(name, found)?;
         match make(&text) {
             Ok(id) => Some(id),
@@ -282,12 +252,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn bounded(
-        &mut self,
-        name: &str,
-        found: Found<'_>,
-        json: Box<RawValue>,
-    ) -> Option<Box<RawValue>> {
+    fn bounded(&mut self, name: &str, found: Found<'_>, json: Box<RawValue>) -> Option<Box<RawValue>> {
         let (len, max) = (json.get().len(), self.input.limits().value_bytes_max);
         if len > max {
             return self.note(found.place(), name, too_long(len, max));

@@ -27,34 +27,21 @@ impl FromRequest<Context> for Input {
     type Rejection = Problem;
 
     async fn from_request(request: Request, context: &Context) -> Result<Self, Problem> {
-        let Query(query) = Query::try_from_uri(request.uri()).map_err(|error| {
-            Problem::new("bad_request", format!("the query is malformed: {error}"))
-        })?;
+        let Query(query) = Query::try_from_uri(request.uri())
+            .map_err(|error| Problem::new("bad_request", format!("the query is malformed: {error}")))?;
         let body = read_body(request, &context.limits).await?;
         Input::parse(query, &body, context.limits)
     }
 }
 
 impl Input {
-    fn parse(
-        query: Vec<(String, String)>,
-        body: &[u8],
-        limits: HttpLimits,
-    ) -> Result<Self, Problem> {
+    fn parse(query: Vec<(String, String)>, body: &[u8], limits: HttpLimits) -> Result<Self, Problem> {
         if body.trim_ascii().is_empty() {
-            return Ok(Input {
-                query,
-                body: None,
-                fields: HashMap::new(),
-                limits,
-            });
+            return Ok(Input { query, body: None, fields: HashMap::new(), limits });
         }
         let text = std::str::from_utf8(body).map_err(not_json)?;
         if deeper_than(text, limits.json_depth_max) {
-            let message = format!(
-                "the body nests more than {} arrays and objects",
-                limits.json_depth_max
-            );
+            let message = format!("the body nests more than {} arrays and objects", limits.json_depth_max);
             return Err(Problem::new("too_deep", message));
         }
         let whole: Box<RawValue> = serde_json::from_str(text).map_err(not_json)?;
@@ -62,12 +49,7 @@ impl Input {
             true => serde_json::from_str(whole.get()).map_err(not_json)?,
             false => HashMap::new(),
         };
-        Ok(Input {
-            query,
-            body: Some(whole),
-            fields,
-            limits,
-        })
+        Ok(Input { query, body: Some(whole), fields, limits })
     }
 
     /// All of these are in the query: then the original read nothing but free content from the body.
@@ -97,11 +79,7 @@ impl Input {
 
     /// A parameter of the query. The last one counts, as the original had it.
     pub(super) fn in_query(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn limits(&self) -> &HttpLimits {
@@ -116,12 +94,7 @@ fn not_json(error: impl std::fmt::Display) -> Problem {
 /// The whole body, if it is small and quick enough.
 async fn read_body(request: Request, limits: &HttpLimits) -> Result<Bytes, Problem> {
     let bytes_max = limits.body_bytes_max;
-    let too_large = || {
-        Problem::new(
-            "too_large",
-            format!("the body has more than {bytes_max} bytes"),
-        )
-    };
+    let too_large = || Problem::new("too_large", format!("the body has more than {bytes_max} bytes"));
     if request.body().size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
     }
@@ -129,16 +102,10 @@ async fn read_body(request: Request, limits: &HttpLimits) -> Result<Bytes, Probl
     match timeout(limits.body_timeout, body.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Problem::new(
-            "bad_request",
-            format!("the body cannot be read: {error}"),
-        )),
+        Ok(Err(error)) => Err(Problem::new("bad_request", format!("the body cannot be read: {error}"))),
         Err(_elapsed) => {
             let ms = limits.body_timeout.as_millis();
-            Err(Problem::new(
-                "body_timeout",
-                format!("the body was not complete within {ms} ms"),
-            ))
+            Err(Problem::new("body_timeout", format!("the body was not complete within {ms} ms")))
         }
     }
 }

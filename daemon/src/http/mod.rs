@@ -69,9 +69,7 @@ pub fn router(context: HttpContext) -> Router {
     let context = Arc::new(context);
     let mut router = probe::routes(context.show_metrics);
     for prefix in PREFIXES {
-        router = router
-            .nest(prefix, rest::routes())
-            .route(&format!("{prefix}/ws/{{*user_id}}"), any(upgrade_required));
+        router = router.nest(prefix, rest::routes()).route(&format!("{prefix}/ws/{{*user_id}}"), any(upgrade_required));
     }
     router
         .fallback(unknown_route)
@@ -100,10 +98,7 @@ async fn bounded(State(context): State<Context>, request: Request, next: Next) -
     match timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => {
-            let message = format!(
-                "no answer within {} ms; what was asked may still happen",
-                limit.as_millis()
-            );
+            let message = format!("no answer within {} ms; what was asked may still happen", limit.as_millis());
             Problem::new("timeout", message).into_response()
         }
     }
@@ -115,50 +110,28 @@ async fn bounded(State(context): State<Context>, request: Request, next: Next) -
 /// speak through the browser of whoever can reach the daemon. Browsers say where a request comes from and do not let
 /// pages touch that header; programs do not send it.
 async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
-    let changes = !matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS
-    );
-    let foreign = request
-        .headers()
-        .get("sec-fetch-site")
-        .is_some_and(|site| site == "cross-site");
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     if changes && foreign {
-        return Problem::new(
-            "origin_forbidden",
-            "pages of other sites may not change anything here",
-        )
-        .into_response();
+        return Problem::new("origin_forbidden", "pages of other sites may not change anything here").into_response();
     }
     next.run(request).await
 }
 
 /// An upgrade must be the first request of its connection: later ones have left the hub's accept loop.
 async fn upgrade_required() -> Response {
-    let problem = Problem::new(
-        "upgrade_required",
-        "open a new connection and ask for the WebSocket upgrade first",
-    );
-    let headers = [
-        (header::UPGRADE, "websocket"),
-        (header::CONNECTION, "upgrade"),
-    ];
+    let problem = Problem::new("upgrade_required", "open a new connection and ask for the WebSocket upgrade first");
+    let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
     (headers, problem).into_response()
 }
 
 async fn unknown_route(request: Request) -> Problem {
-    Problem::new(
-        "unknown_route",
-        format!("no such route: {}", shortened(request.uri().path())),
-    )
+    Problem::new("unknown_route", format!("no such route: {}", shortened(request.uri().path())))
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
     let (method, path) = (request.method().as_str(), request.uri().path());
-    Problem::new(
-        "method_not_allowed",
-        format!("{} is not for {}", shortened(method), shortened(path)),
-    )
+    Problem::new("method_not_allowed", format!("{} is not for {}", shortened(method), shortened(path)))
 }
 
 #[cfg(test)]

@@ -44,18 +44,11 @@ async fn ready(State(context): State<Context>) -> Response {
 }
 
 async fn figures(State(context): State<Context>) -> Response {
-    (
-        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
-        context.metrics.text(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], context.metrics.text()).into_response()
 }
 
 async fn welcome(headers: HeaderMap) -> String {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .filter(|host| is_plain(host));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| is_plain(host));
     let host = host.unwrap_or("127.0.0.1:8790");
     let version = env!("CARGO_PKG_VERSION");
     format!(
@@ -74,8 +67,5 @@ async fn welcome(headers: HeaderMap) -> String {
 
 /// Nothing but what a host and a port are made of.
 fn is_plain(host: &str) -> bool {
-    host.len() <= 255
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b".:-[]".contains(&b))
+    host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]".contains(&b))
 }

@@ -53,51 +53,28 @@ pub fn routes() -> Router<Context> {
 async fn join_room(State(context): State<Context>, input: Input) -> Answer {
     let (user, room) = user_and_room(&input)?;
     let message = format!("Joined room: {room}");
-    context
-        .ask(|reply| Ask::JoinRoom { user, room, reply })
-        .await?;
+    context.ask(|reply| Ask::JoinRoom { user, room, reply }).await?;
     Ok(stamped(view::Done::yes(message)))
 }
 
 async fn leave_room(State(context): State<Context>, input: Input) -> Answer {
     let (user, room) = user_and_room(&input)?;
     let message = format!("Left room: {room}");
-    context
-        .ask(|reply| Ask::LeaveRoom { user, room, reply })
-        .await?;
+    context.ask(|reply| Ask::LeaveRoom { user, room, reply }).await?;
     Ok(stamped(view::Done::yes(message)))
 }
 
 fn user_and_room(input: &Input) -> Result<(UserId, RoomId), Problem> {
     let mut fields = input.fields();
-    let (user, room) = (
-        fields.id("user_id", UserId::new),
-        fields.id("room_id", RoomId::new),
-    );
+    let (user, room) = (fields.id("user_id", UserId::new), fields.id("room_id", RoomId::new));
     fields.check()?;
     user.zip(room).ok_or_else(|| fields.problem())
 }
 
 async fn acquire_lock(State(context): State<Context>, input: Input) -> Answer {
-    let LockRequest {
-        user,
-        lock_type,
-        resource,
-        room,
-        ttl_ms,
-        metadata,
-    } = LockRequest::read(&input)?;
-    let answer = context
-        .ask(|reply| Ask::AcquireLock {
-            user,
-            lock_type,
-            resource,
-            room,
-            ttl_ms,
-            metadata,
-            reply,
-        })
-        .await?;
+    let LockRequest { user, lock_type, resource, room, ttl_ms, metadata } = LockRequest::read(&input)?;
+    let answer =
+        context.ask(|reply| Ask::AcquireLock { user, lock_type, resource, room, ttl_ms, metadata, reply }).await?;
     Ok(match answer {
         Acquired::Granted(lock) => stamped(view::Granted::from(&*lock)),
         Acquired::Held(locks) => stamped(view::Held::by(&locks)),
@@ -117,11 +94,7 @@ impl LockRequest {
     /// With everything that must be said in the query, the whole body is the metadata, as the original had it.
     fn read(input: &Input) -> Result<Self, Problem> {
         let body_is_metadata = input.is_in_query(&["user_id", "lock_type", "resource_id"]);
-        let mut fields = if body_is_metadata {
-            input.query_fields()
-        } else {
-            input.fields()
-        };
+        let mut fields = if body_is_metadata { input.query_fields() } else { input.fields() };
         let user = fields.id("user_id", UserId::new);
         let lock_type = fields.text("lock_type");
         let resource = fields.id("resource_id", ResourceId::new);
@@ -135,24 +108,13 @@ impl LockRequest {
         let (Some(user), Some(lock_type), Some(resource)) = (user, lock_type, resource) else {
             return Err(fields.problem());
         };
-        Ok(LockRequest {
-            user,
-            lock_type: lock_type_named(&lock_type)?,
-            resource,
-            room,
-            ttl_ms,
-            metadata,
-        })
+        Ok(LockRequest { user, lock_type: lock_type_named(&lock_type)?, resource, room, ttl_ms, metadata })
     }
 }
 
 fn lock_type_named(name: &str) -> Result<LockType, Problem> {
-    inbound::lock_type(name).ok_or_else(|| {
-        Problem::new(
-            "invalid_lock_type",
-            format!("Invalid lock type: {}", shortened(name)),
-        )
-    })
+    inbound::lock_type(name)
+        .ok_or_else(|| Problem::new("invalid_lock_type", format!("Invalid lock type: {}", shortened(name))))
 }
 
 async fn release_lock(State(context): State<Context>, input: Input) -> Answer {
@@ -163,9 +125,7 @@ async fn release_lock(State(context): State<Context>, input: Input) -> Answer {
         return Err(fields.problem());
     };
     let lock = LockId::parse(&lock).unwrap_or(NO_LOCK);
-    let released = context
-        .ask(|reply| Ask::ReleaseLock { user, lock, reply })
-        .await?;
+    let released = context.ask(|reply| Ask::ReleaseLock { user, lock, reply }).await?;
     Ok(stamped(match released {
         true => view::Done::yes("Lock released"),
         false => view::Done::no("Failed to release lock"),
@@ -181,14 +141,7 @@ async fn verify_lock(State(context): State<Context>, input: Input) -> Answer {
     let Some((token, resource)) = token.map(Token).zip(resource) else {
         return Err(fields.problem());
     };
-    let verdict = context
-        .ask(|reply| Ask::VerifyLock {
-            token,
-            resource,
-            op,
-            reply,
-        })
-        .await?;
+    let verdict = context.ask(|reply| Ask::VerifyLock { token, resource, op, reply }).await?;
     Ok(stamped(view::Verdict::from(&verdict)))
 }
 
@@ -205,44 +158,26 @@ async fn update_presence(State(context): State<Context>, input: Input) -> Answer
     let Some(user) = user else {
         return Err(fields.problem());
     };
-    context
-        .ask(|reply| Ask::UpdatePresence { user, patch, reply })
-        .await?;
+    context.ask(|reply| Ask::UpdatePresence { user, patch, reply }).await?;
     Ok(stamped(view::Done::yes("Presence updated")))
 }
 
 /// With the room in the query, the whole body is the message, as the original had it.
 async fn broadcast(State(context): State<Context>, input: Input) -> Answer {
     let body_is_message = input.is_in_query(&["room_id"]);
-    let mut fields = if body_is_message {
-        input.query_fields()
-    } else {
-        input.fields()
-    };
+    let mut fields = if body_is_message { input.query_fields() } else { input.fields() };
     let room = fields.id("room_id", RoomId::new);
-    let message =
-        match body_is_message && (input.body().is_some() || !input.is_in_query(&["message"])) {
-            true => fields.whole_body(),
-            false => fields.json("message"),
-        };
+    let message = match body_is_message && (input.body().is_some() || !input.is_in_query(&["message"])) {
+        true => fields.whole_body(),
+        false => fields.json("message"),
+    };
     fields.check()?;
     let Some((room, message)) = room.zip(message) else {
         return Err(fields.problem());
     };
     let text = format!("Message broadcasted to room: {room}");
-    let seq = context
-        .ask(|reply| Ask::Broadcast {
-            room,
-            message,
-            by: None,
-            reply,
-        })
-        .await?;
-    Ok(stamped(view::Told {
-        success: true,
-        message: text,
-        seq,
-    }))
+    let seq = context.ask(|reply| Ask::Broadcast { room, message, by: None, reply }).await?;
+    Ok(stamped(view::Told { success: true, message: text, seq }))
 }
 
 async fn room_users(State(context): State<Context>, room: PathText) -> Answer {
@@ -255,17 +190,13 @@ async fn room_users(State(context): State<Context>, room: PathText) -> Answer {
 async fn active_locks(State(context): State<Context>, resource: PathText) -> Answer {
     let resource = path_id("resource_id", resource, ResourceId::new)?;
     let asked = resource.clone();
-    let locks = context
-        .ask(|reply| Ask::ActiveLocks { resource, reply })
-        .await?;
+    let locks = context.ask(|reply| Ask::ActiveLocks { resource, reply }).await?;
     Ok(stamped(view::ActiveLocks::new(&asked, &locks)))
 }
 
 async fn user_presence(State(context): State<Context>, user: PathText) -> Answer {
     let user = path_id("user_id", user, UserId::new)?;
-    let presence = context
-        .ask(|reply| Ask::UserPresence { user, reply })
-        .await?;
+    let presence = context.ask(|reply| Ask::UserPresence { user, reply }).await?;
     let presence = presence.ok_or_else(|| Problem::new("user_not_found", "User not found"))?;
     Ok(stamped(view::Presence::from(&presence)))
 }
@@ -276,11 +207,7 @@ async fn connection_status(State(context): State<Context>) -> Answer {
 }
 
 /// An id in the path, percent-decoded once.
-fn path_id<T>(
-    name: &str,
-    text: PathText,
-    make: fn(&str) -> Result<T, BadId>,
-) -> Result<T, Problem> {
+fn path_id<T>(name: &str, text: PathText, make: fn(&str) -> Result<T, BadId>) -> Result<T, Problem> {
     let wrong = |what: String| Problem::wrong_fields(vec![format!("path -> {name}: {what}")]);
     let Path(text) = text.map_err(|error| wrong(error.body_text()))?;
     make(&text).map_err(|error| wrong(error.to_string()))

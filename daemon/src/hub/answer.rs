@@ -49,7 +49,9 @@ impl Hub {
                 let joined = self.active_session(&user).and_then(|session| self.join_by_rest(session, &room));
                 send(reply, joined.map_err(Refused::from));
             }
-            Ask::LeaveRoom { user, room, reply } => send(reply, self.leave_by_rest(&user, &room).map_err(Refused::from)),
+            Ask::LeaveRoom { user, room, reply } => {
+                send(reply, self.leave_by_rest(&user, &room).map_err(Refused::from))
+            }
             Ask::AcquireLock { user, lock_type, resource, room, ttl_ms, metadata, reply } => {
                 let wanted = [Wanted { resource, room }];
                 let metadata = metadata.as_deref().map(RawValue::get);
@@ -133,7 +135,9 @@ impl Hub {
 
     /// Answers behind what the building has waiting for a commit.
     fn reply_after<T: 'static>(&mut self, host: HostKey, reply: Reply<T>, answer: T) {
-        self.answer_after(host, move |_, committed| send(reply, if committed { Ok(answer) } else { Err(store_failed()) }));
+        self.answer_after(host, move |_, committed| {
+            send(reply, if committed { Ok(answer) } else { Err(store_failed()) })
+        });
     }
 
     /// Answers behind everything that waits for a commit.
@@ -211,9 +215,10 @@ impl Hub {
         let max = self.settings.message.metadata_bytes;
         let raw = |patch: &Patch<Box<RawValue>>| -> Result<(), Fail> {
             match patch {
-                Patch::Set(json) if json.get().len() > max => {
-                    Err(Fail::new(code::TOO_LARGE, format!("a value has {} bytes, at most {max} are allowed", json.get().len())))
-                }
+                Patch::Set(json) if json.get().len() > max => Err(Fail::new(
+                    code::TOO_LARGE,
+                    format!("a value has {} bytes, at most {max} are allowed", json.get().len()),
+                )),
                 _ => Ok(()),
             }
         };
@@ -285,7 +290,8 @@ impl Hub {
         let asked = self.writable().and_then(|()| {
             let max = self.settings.message_bytes;
             if message.get().len() > max {
-                let detail = format!("limits.message_bytes: the message has {} bytes, at most {max}", message.get().len());
+                let detail =
+                    format!("limits.message_bytes: the message has {} bytes, at most {max}", message.get().len());
                 return Err(Fail::new(code::TOO_LARGE, detail));
             }
             let host = self.host(&self.building_of(room))?;
@@ -310,7 +316,13 @@ impl Hub {
         }
     }
 
-    fn verify_lock(&mut self, token: arxosrt_core::lock::Token, resource: &ResourceId, grid: bool, reply: Reply<Verdict>) {
+    fn verify_lock(
+        &mut self,
+        token: arxosrt_core::lock::Token,
+        resource: &ResourceId,
+        grid: bool,
+        reply: Reply<Verdict>,
+    ) {
         // A token names its building; without one it is enough to look where the resource lies.
         let placed = self.place_named(resource);
         let host = self.lock_hosts.get(&token).copied();
@@ -331,9 +343,10 @@ impl Hub {
         let place = match placed {
             Some(placed) => placed.place,
             // Known only to those who locked it: then it lies where its lock says.
-            None => match building.lock_view(&facts, LockId(token)).and_then(|lock| {
-                lock.targets.iter().find(|t| t.resource == *resource).map(|t| t.place.clone())
-            }) {
+            None => match building
+                .lock_view(&facts, LockId(token))
+                .and_then(|lock| lock.targets.iter().find(|t| t.resource == *resource).map(|t| t.place.clone()))
+            {
                 Some(place) => place,
                 None => match building.lock_view(&facts, LockId(token)) {
                     Some(lock) => arxosrt_core::building::command::Place::Item(lock.targets[0].place.rooms().into()),
@@ -503,7 +516,13 @@ impl Hub {
         for (host, rooms) in places {
             for room in rooms {
                 let building = &self.hosts[host as usize].building;
-                rows.extend(building.missed(&room, building.oldest(&room)).into_iter().flatten().filter_map(|seen| history_row(&seen, resource)));
+                rows.extend(
+                    building
+                        .missed(&room, building.oldest(&room))
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|seen| history_row(&seen, resource)),
+                );
             }
         }
         rows.sort_by(|a, b| b.at.cmp(&a.at));
@@ -627,19 +646,20 @@ fn waiter_row(waiter: &WaiterView) -> WaiterRow {
 }
 
 fn history_row(seen: &Missed, resource: &ResourceId) -> Option<LockHistoryRow> {
-    let row = |at: arxosrt_core::time::Wall, change: &str, token, lock_type: arxosrt_core::lock::LockType, user: &UserId| {
-        LockHistoryRow {
-            at: at.to_string(),
-            change: change.to_owned(),
-            lock_id: LockId(token).to_string(),
-            lock_type: lock_type.as_str().to_owned(),
-            resource_id: resource.to_string(),
-            user_id: user.to_string(),
-            cause: String::new(),
-            by: None,
-            reason: None,
-        }
-    };
+    let row =
+        |at: arxosrt_core::time::Wall, change: &str, token, lock_type: arxosrt_core::lock::LockType, user: &UserId| {
+            LockHistoryRow {
+                at: at.to_string(),
+                change: change.to_owned(),
+                lock_id: LockId(token).to_string(),
+                lock_type: lock_type.as_str().to_owned(),
+                resource_id: resource.to_string(),
+                user_id: user.to_string(),
+                cause: String::new(),
+                by: None,
+                reason: None,
+            }
+        };
     match seen.event {
         Event::LockGranted(g) if g.targets.get(seen.target).is_some_and(|t| t.resource == *resource) => {
             let mut row = row(g.at, "granted", g.token, g.lock_type, &g.user);

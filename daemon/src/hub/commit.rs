@@ -10,9 +10,9 @@
 //! who asked is told `store_unavailable`, and who was told a broadcast that is gone is told to reload. Until the store
 //! can write again, agreed state is read-only and everything else goes on.
 
-use arxosrt_core::building::{Building, codec};
 use arxosrt_core::building::command::Command;
 use arxosrt_core::building::event::Event;
+use arxosrt_core::building::{Building, codec};
 use arxosrt_core::id::BuildingId;
 use arxosrt_core::lock::Token;
 use arxosrt_core::wire::code;
@@ -36,7 +36,13 @@ pub(super) enum Target {
 }
 
 enum Out {
-    Frames { target: Target, class: Class, room: Option<RoomKey>, start: usize, end: usize },
+    Frames {
+        target: Target,
+        class: Class,
+        room: Option<RoomKey>,
+        start: usize,
+        end: usize,
+    },
     /// Carries out the rest of a question from outside; the flag says whether the commit succeeded.
     Answer(Box<dyn FnOnce(&mut Hub, bool)>),
 }
@@ -382,9 +388,11 @@ impl Hub {
     fn fold_broken_hosts(&mut self) {
         for host in std::mem::take(&mut self.broken_hosts) {
             let id = self.hosts[host as usize].id.clone();
-            let folded = self.store.load(&id).map_err(|e| e.to_string()).and_then(|loaded| {
-                fold(&id, loaded, &self.building_settings).map_err(|e| e.to_string())
-            });
+            let folded = self
+                .store
+                .load(&id)
+                .map_err(|e| e.to_string())
+                .and_then(|loaded| fold(&id, loaded, &self.building_settings).map_err(|e| e.to_string()));
             match folded {
                 Ok(building) => self.replace_building(host, building),
                 Err(error) => {
@@ -427,7 +435,8 @@ impl Hub {
         }
         self.reschedule(host);
         self.count_locks();
-        let rooms: Vec<RoomKey> = self.rooms.iter().filter(|(_, r)| r.host == host).map(|(k, _)| k as RoomKey).collect();
+        let rooms: Vec<RoomKey> =
+            self.rooms.iter().filter(|(_, r)| r.host == host).map(|(k, _)| k as RoomKey).collect();
         for room in rooms {
             let seq = self.hosts[host as usize].building.seq(&self.rooms[room as usize].id);
             self.tell_resync(room, "store_unavailable", seq);

@@ -67,7 +67,12 @@ impl Hub {
     /// Runs a command whose reply nobody waits for.
     pub(super) fn run_quietly(&mut self, host: HostKey, command: &Command) {
         // A building that cannot commit decides nothing; what is due then is decided when the store is back.
-        if self.writable || matches!(command, Command::Activity { .. } | Command::SessionSuspended { .. } | Command::SessionResumed { .. }) {
+        if self.writable
+            || matches!(
+                command,
+                Command::Activity { .. } | Command::SessionSuspended { .. } | Command::SessionResumed { .. }
+            )
+        {
             let _ = self.run(host, command);
         }
     }
@@ -235,7 +240,8 @@ impl Hub {
         let is_room = of_floors || self.room_ids.contains_key(wanted.resource.as_str());
         let hints = Hints { stated: wanted.room.as_ref(), is_room, only_joined };
         self.directory.place(&wanted.resource, hints).ok_or_else(|| {
-            let detail = format!("it is not known in which room {:?} lies; name it in room_id", wanted.resource.as_str());
+            let detail =
+                format!("it is not known in which room {:?} lies; name it in room_id", wanted.resource.as_str());
             Fail::new(code::ROOM_REQUIRED, detail)
         })
     }
@@ -294,14 +300,8 @@ impl Hub {
         let host = self.host(&building)?;
         let mut actor = self.actor(session);
         actor.legacy |= by_rest;
-        let command = Command::Acquire {
-            actor,
-            lock_type,
-            targets,
-            ttl_ms,
-            wait_ms,
-            metadata: metadata.map(Box::from),
-        };
+        let command =
+            Command::Acquire { actor, lock_type, targets, ttl_ms, wait_ms, metadata: metadata.map(Box::from) };
         let reply = self.run(host, &command);
         let outcome = match &reply {
             Reply::Granted { renewed: false, .. } => LockOutcome::Granted,
@@ -342,9 +342,11 @@ impl Hub {
             outbound::lock_release_response(out, at, id, false, text, Some(code));
         });
         if let Some(id) = id {
-            self.tell_conn(slot, Class::Control, None, |out| outbound::ack(out, at, id, |o| {
-                o.bool("success", false);
-            }));
+            self.tell_conn(slot, Class::Control, None, |out| {
+                outbound::ack(out, at, id, |o| {
+                    o.bool("success", false);
+                })
+            });
         }
     }
 

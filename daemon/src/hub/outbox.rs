@@ -141,8 +141,7 @@ impl Backlog {
 
     fn drop_room(&mut self, room: RoomKey) {
         self.queue.retain(|queued| queued.room != Some(room) || queued.class != Class::Sequenced);
-        self.sequenced_bytes =
-            self.queue.iter().filter(|q| q.class == Class::Sequenced).map(|q| q.bytes.len()).sum();
+        self.sequenced_bytes = self.queue.iter().filter(|q| q.class == Class::Sequenced).map(|q| q.bytes.len()).sum();
     }
 
     /// The bytes to write next; empty when there are none but latest-wins keys.

@@ -53,7 +53,10 @@ impl Hub {
         }
         let max = self.settings.rooms_per_connection;
         if s.rooms.len() >= max {
-            return Err(Fail::new(code::LIMIT, format!("limits.rooms_per_connection: at most {max} rooms can be joined")));
+            return Err(Fail::new(
+                code::LIMIT,
+                format!("limits.rooms_per_connection: at most {max} rooms can be joined"),
+            ));
         }
         let room = self.room(room_id)?;
         let conn = self.sessions[session as usize].conn;
@@ -229,9 +232,7 @@ impl Hub {
         let span = self.arena.text(Class::Sequenced, Some(room), |out| {
             outbound::user_left_room(out, at, &u.id, &room_id);
         });
-        self.fan_out(room, span, Class::Sequenced, |conn| {
-            !conn.hello || (!conn.features.presence_diff && !large)
-        });
+        self.fan_out(room, span, Class::Sequenced, |conn| !conn.hello || (!conn.features.presence_diff && !large));
         self.diff_wanted(room);
         self.observe("room", "room.left", Some(room), Some(user), |_| (None, None));
         self.leave_if_empty(room);
@@ -348,9 +349,7 @@ impl Hub {
                 outbound::presence_updated(out, at, &r.id, &person);
             });
             // Clients of the first generation get their own changes back, as they always did.
-            self.fan_out(room, span, class, |conn| {
-                !conn.features.presence_diff && (conn.user != user || !conn.hello)
-            });
+            self.fan_out(room, span, class, |conn| !conn.features.presence_diff && (conn.user != user || !conn.hello));
         }
         self.presence = changed;
     }
@@ -414,7 +413,15 @@ impl Hub {
             if diff {
                 let none = std::iter::empty::<Person>;
                 let left = std::iter::empty::<&UserId>();
-                outbound::presence_diff(out, self.wall, &r.id, none(), std::iter::once(u.person()), left, r.users.len());
+                outbound::presence_diff(
+                    out,
+                    self.wall,
+                    &r.id,
+                    none(),
+                    std::iter::once(u.person()),
+                    left,
+                    r.users.len(),
+                );
             } else {
                 outbound::presence_updated(out, self.wall, &r.id, &u.person());
             }
@@ -599,7 +606,10 @@ fn merge_metadata(members: &mut Vec<(Box<str>, Box<str>)>, json: &str, max: usiz
     }
     let bytes: usize = merged.iter().map(|(k, v)| k.len() + v.len() + 4).sum();
     if bytes > max {
-        return Err(Fail::new(code::TOO_LARGE, format!("metadata: would have {bytes} bytes, at most {max} are allowed")));
+        return Err(Fail::new(
+            code::TOO_LARGE,
+            format!("metadata: would have {bytes} bytes, at most {max} are allowed"),
+        ));
     }
     *members = merged;
     Ok(())

@@ -84,8 +84,7 @@ impl Hub {
         let slot = key.slot;
         match inbound::parse(text, &self.settings.message) {
             Err(Misunderstood { code, detail, id }) => {
-                let kind =
-                    if code == code::UNKNOWN_TYPE { MessageType::Unknown } else { MessageType::Malformed };
+                let kind = if code == code::UNKNOWN_TYPE { MessageType::Unknown } else { MessageType::Malformed };
                 self.metrics.messages_received.inc(kind);
                 self.tell_error(slot, id, code, &detail);
             }
@@ -156,9 +155,8 @@ impl Hub {
             conn.spoke = true;
             self.adopt(slot);
         }
-        let session = self.conns[slot as usize]
-            .session
-            .ok_or_else(|| Fail::new(code::NOT_CONNECTED, "the session is over"))?;
+        let session =
+            self.conns[slot as usize].session.ok_or_else(|| Fail::new(code::NOT_CONNECTED, "the session is over"))?;
         self.showed_life(session);
         let to = ReplyTo::message(self.conn_key(slot), id);
         match message {
@@ -172,9 +170,7 @@ impl Hub {
             ClientMessage::UpdatePresence { floor, action, cursor, metadata } => {
                 self.update_presence(session, floor, action, cursor, metadata).map(|()| Account::Ack)
             }
-            ClientMessage::JoinRoom { room, since } => {
-                self.join(slot, &room, since.as_ref(), id).map(|_| Account::Ack)
-            }
+            ClientMessage::JoinRoom { room, since } => self.join(slot, &room, since.as_ref(), id).map(|_| Account::Ack),
             ClientMessage::LeaveRoom { room } => self.leave(session, &room).map(|()| Account::Ack),
             ClientMessage::ListUsers { room, after } => {
                 self.list_users(slot, session, &room, after.as_deref(), id).map(|()| Account::Ack)

@@ -62,9 +62,7 @@ impl Gauge {
     /// One less.
     pub fn dec(&self) {
         // The closure always answers, so there is no failure to look at.
-        let _ = self
-            .0
-            .fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(1)));
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(1)));
     }
 
     /// The figure now.
@@ -83,10 +81,7 @@ pub struct Counters<L, const N: usize> {
 impl<L: Label, const N: usize> Counters<L, N> {
     /// All zero.
     pub(super) const fn new() -> Self {
-        Counters {
-            cells: [const { Counter::new() }; N],
-            label: PhantomData,
-        }
+        Counters { cells: [const { Counter::new() }; N], label: PhantomData }
     }
 
     /// One more of `label`.
@@ -115,10 +110,7 @@ pub struct Gauges<L, const N: usize> {
 impl<L: Label, const N: usize> Gauges<L, N> {
     /// All zero.
     pub(super) const fn new() -> Self {
-        Gauges {
-            cells: [const { Gauge::new() }; N],
-            label: PhantomData,
-        }
+        Gauges { cells: [const { Gauge::new() }; N], label: PhantomData }
     }
 
     /// The gauge of `label`.
@@ -137,10 +129,7 @@ pub struct Grid<A, const N: usize, B, const M: usize> {
 impl<A: Label, const N: usize, B: Label, const M: usize> Grid<A, N, B, M> {
     /// All zero.
     pub(super) const fn new() -> Self {
-        Grid {
-            rows: [const { Counters::new() }; N],
-            label: PhantomData,
-        }
+        Grid { rows: [const { Counters::new() }; N], label: PhantomData }
     }
 
     /// One more of the pair.
@@ -179,12 +168,7 @@ pub struct Reading {
 impl<const N: usize> Histogram<N> {
     /// Empty, with `bounds` in rising order.
     pub(super) const fn new(bounds: &'static [u64; N]) -> Self {
-        Histogram {
-            bounds,
-            under: [const { AtomicU64::new(0) }; N],
-            over: AtomicU64::new(0),
-            sum: AtomicU64::new(0),
-        }
+        Histogram { bounds, under: [const { AtomicU64::new(0) }; N], over: AtomicU64::new(0), sum: AtomicU64::new(0) }
     }
 
     /// Counts a value.
@@ -205,17 +189,8 @@ impl<const N: usize> Histogram<N> {
 
     /// What it holds now.
     pub fn read(&self) -> Reading {
-        let under = self
-            .bounds
-            .iter()
-            .zip(&self.under)
-            .map(|(bound, n)| (*bound, n.load(Relaxed)))
-            .collect();
-        Reading {
-            under,
-            over: self.over.load(Relaxed),
-            sum: self.sum.load(Relaxed),
-        }
+        let under = self.bounds.iter().zip(&self.under).map(|(bound, n)| (*bound, n.load(Relaxed))).collect();
+        Reading { under, over: self.over.load(Relaxed), sum: self.sum.load(Relaxed) }
     }
 }
 
@@ -235,10 +210,7 @@ impl CloseCodes {
 
     /// All zero.
     pub(super) const fn new() -> Self {
-        CloseCodes {
-            cells: [const { Counter::new() }; CloseCodes::CELLS],
-            other: Counter::new(),
-        }
+        CloseCodes { cells: [const { Counter::new() }; CloseCodes::CELLS], other: Counter::new() }
     }
 
     /// One more connection that ended with `code`; 1006 for one that ended without a close frame.
@@ -253,15 +225,9 @@ impl CloseCodes {
 
     /// Every code that was counted, and then all the others together.
     pub fn read(&self) -> Vec<(String, u64)> {
-        let codes = Self::RANGES
-            .iter()
-            .flat_map(|(first, len)| *first..*first + *len);
-        let counted = codes
-            .map(|code| (code.to_string(), self.get(code)))
-            .filter(|(_, n)| *n > 0);
-        counted
-            .chain([("other".to_owned(), self.other.get())])
-            .collect()
+        let codes = Self::RANGES.iter().flat_map(|(first, len)| *first..*first + *len);
+        let counted = codes.map(|code| (code.to_string(), self.get(code))).filter(|(_, n)| *n > 0);
+        counted.chain([("other".to_owned(), self.other.get())]).collect()
     }
 
     fn cell(&self, code: u16) -> &Counter {
@@ -283,10 +249,7 @@ const _: () = {
         cells += CloseCodes::RANGES[at].1 as usize;
         at += 1;
     }
-    assert!(
-        cells == CloseCodes::CELLS,
-        "one cell for each code of the ranges"
-    );
+    assert!(cells == CloseCodes::CELLS, "one cell for each code of the ranges");
 };
 
 /// The most codes that [`Codes`] tells apart.
@@ -305,27 +268,18 @@ pub struct Codes {
 impl Codes {
     /// No code yet.
     pub(super) const fn new() -> Self {
-        Codes {
-            cells: [const { (OnceLock::new(), Counter::new()) }; CODES_MAX],
-            other: Counter::new(),
-        }
+        Codes { cells: [const { (OnceLock::new(), Counter::new()) }; CODES_MAX], other: Counter::new() }
     }
 
     /// One more refusal with `code`.
     pub fn inc(&self, code: &'static str) {
-        let cell = self
-            .cells
-            .iter()
-            .find(|(name, _)| *name.get_or_init(|| code) == code);
+        let cell = self.cells.iter().find(|(name, _)| *name.get_or_init(|| code) == code);
         cell.map_or(&self.other, |(_, n)| n).inc();
     }
 
     /// Every code that was counted, and all that found no cell.
     pub fn read(&self) -> Vec<(&'static str, u64)> {
-        let named = self
-            .cells
-            .iter()
-            .map_while(|(name, n)| Some((*name.get()?, n.get())));
+        let named = self.cells.iter().map_while(|(name, n)| Some((*name.get()?, n.get())));
         named.chain([("other", self.other.get())]).collect()
     }
 }
@@ -342,14 +296,7 @@ mod tests {
         for value in [0, 10, 11, 20, 21] {
             histogram.observe(value);
         }
-        assert_eq!(
-            histogram.read(),
-            Reading {
-                under: vec![(10, 2), (20, 2)],
-                over: 1,
-                sum: 62
-            }
-        );
+        assert_eq!(histogram.read(), Reading { under: vec![(10, 2), (20, 2)], over: 1, sum: 62 });
     }
 
     #[test]
@@ -380,10 +327,7 @@ mod tests {
         let closes = CloseCodes::new();
         for code in arxosrt_core::wire::code::CLOSES {
             closes.inc(code.number);
-            assert!(
-                closes.read().contains(&(code.number.to_string(), 1)),
-                "{code:?}"
-            );
+            assert!(closes.read().contains(&(code.number.to_string(), 1)), "{code:?}");
         }
     }
 

@@ -7,9 +7,7 @@ use super::*;
 
 /// Every sample of an OpenMetrics page by its name and labels. Panics at a line that is none.
 fn parse(page: &str) -> BTreeMap<String, f64> {
-    let body = page
-        .strip_suffix("# EOF\n")
-        .expect("the page ends with its mark");
+    let body = page.strip_suffix("# EOF\n").expect("the page ends with its mark");
     let mut samples = BTreeMap::new();
     for line in body.lines() {
         if let Some(comment) = line.strip_prefix("# ") {
@@ -19,10 +17,7 @@ fn parse(page: &str) -> BTreeMap<String, f64> {
         }
         let (series, value) = line.rsplit_once(' ').expect(line);
         let name = series.split('{').next().expect(line);
-        assert!(
-            name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-            "{line}"
-        );
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
         let earlier = samples.insert(series.to_owned(), value.parse().expect(line));
         assert!(earlier.is_none(), "twice: {line}");
     }
@@ -66,11 +61,7 @@ fn every_figure_is_on_the_page_from_the_start() {
     ] {
         assert_eq!(samples.get(name), Some(&0.0), "{name}");
     }
-    let version = concat!(
-        r#"arxosrt_build_info{version=""#,
-        env!("CARGO_PKG_VERSION"),
-        r#""}"#
-    );
+    let version = concat!(r#"arxosrt_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#);
     assert_eq!(samples.get(version), Some(&1.0));
     assert!(samples["process_resident_memory_bytes"] > 4096.0);
     assert!(samples["process_open_fds"] >= 3.0);
@@ -85,10 +76,7 @@ fn what_was_counted_is_what_is_read() {
     metrics.refused.inc("room_required");
     metrics.fencing_token.set((1 << 53) - 1);
     for lock_type in LockType::ALL {
-        metrics
-            .locks_held
-            .of(*lock_type)
-            .set(lock_type.index() as u64);
+        metrics.locks_held.of(*lock_type).set(lock_type.index() as u64);
         metrics.lock_requests.inc(*lock_type, LockOutcome::Held);
     }
     metrics.commit.observe_span(Duration::from_micros(300));
@@ -103,10 +91,7 @@ fn what_was_counted_is_what_is_read() {
         (r#"arxosrt_refused_total{code="room_required"}"#, 1.0),
         ("arxosrt_fencing_token", 9_007_199_254_740_991.0),
         (r#"arxosrt_locks_held{type="analytics_view"}"#, 4.0),
-        (
-            r#"arxosrt_lock_requests_total{type="grid_calibration",outcome="held"}"#,
-            1.0,
-        ),
+        (r#"arxosrt_lock_requests_total{type="grid_calibration",outcome="held"}"#, 1.0),
         (r#"arxosrt_commit_seconds_bucket{le="0.00025"}"#, 0.0),
         (r#"arxosrt_commit_seconds_bucket{le="0.0005"}"#, 1.0),
         (r#"arxosrt_commit_seconds_bucket{le="5.0"}"#, 1.0),

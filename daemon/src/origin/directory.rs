@@ -38,12 +38,7 @@ pub struct NoOrigin {
 
 impl fmt::Display for NoOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the origin {} cannot be read: {}",
-            self.path.display(),
-            self.why
-        )
+        write!(f, "the origin {} cannot be read: {}", self.path.display(), self.why)
     }
 }
 
@@ -75,10 +70,7 @@ pub struct Reading {
 
 /// Reads all buildings below `path`.
 pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
-    let no_origin = |why| NoOrigin {
-        path: path.to_owned(),
-        why,
-    };
+    let no_origin = |why| NoOrigin { path: path.to_owned(), why };
     let root = Root::open(path).map_err(no_origin)?;
     let names = root.folders(Path::new("")).map_err(no_origin)?;
     let mut builder = Builder::default();
@@ -91,9 +83,7 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
             Ok(draft) => {
                 let items = draft.objects.len() + draft.routes.len();
                 if items > items_left {
-                    let what = format!(
-                        "skipped: with its {items} objects and routes there were more than {ITEMS_MAX}"
-                    );
+                    let what = format!("skipped: with its {items} objects and routes there were more than {ITEMS_MAX}");
                     troubles.push(Trouble { path: shown, what });
                     continue;
                 }
@@ -103,17 +93,11 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
             }
             Err(Trouble { path: file, what }) => {
                 let what = format!("{what}; building `{}` is skipped", folder.display());
-                troubles.push(Trouble {
-                    path: path.join(file),
-                    what,
-                });
+                troubles.push(Trouble { path: path.join(file), what });
             }
         }
     }
-    Ok(Reading {
-        directory: builder.build(),
-        troubles,
-    })
+    Ok(Reading { directory: builder.build(), troubles })
 }
 
 /// A floor whose `floor.json` was read.
@@ -141,33 +125,14 @@ fn read_building(root: &Root, folder: &Path) -> Result<BuildingDraft, Trouble> {
     for name in names {
         let folder = floors_folder.join(name);
         let floor = read_floor(root, &folder, &draft.id)?;
-        open.push(OpenFloor {
-            folder,
-            room: floor.room.clone(),
-        });
+        open.push(OpenFloor { folder, room: floor.room.clone() });
         draft.floors.push(floor);
     }
     // A route may span floors that are read after its own: items come when all floors are known.
-    let places: HashMap<RoomId, usize> = open
-        .iter()
-        .enumerate()
-        .map(|(at, floor)| (floor.room.clone(), at))
-        .collect();
+    let places: HashMap<RoomId, usize> = open.iter().enumerate().map(|(at, floor)| (floor.room.clone(), at)).collect();
     for (at, floor) in open.iter().enumerate() {
-        draft.objects.extend(read_items(
-            root,
-            &floor.folder.join("objects.json"),
-            at,
-            floor,
-            &places,
-        )?);
-        draft.routes.extend(read_items(
-            root,
-            &floor.folder.join("routes.json"),
-            at,
-            floor,
-            &places,
-        )?);
+        draft.objects.extend(read_items(root, &floor.folder.join("objects.json"), at, floor, &places)?);
+        draft.routes.extend(read_items(root, &floor.folder.join("routes.json"), at, floor, &places)?);
     }
     Ok(draft)
 }
@@ -176,17 +141,10 @@ fn read_floor(root: &Root, folder: &Path, building: &BuildingId) -> Result<Floor
     let file = folder.join("floor.json");
     let floor: document::Floor = required(root, &file)?;
     if let Some(other) = floor.building_id.filter(|id| id != building) {
-        return Err(trouble(
-            &file,
-            format!("building_id is `{other}`, but the building is `{building}`"),
-        ));
+        return Err(trouble(&file, format!("building_id is `{other}`, but the building is `{building}`")));
     }
     let name = floor.name.unwrap_or_else(|| floor.id.as_str().into());
-    Ok(FloorDraft {
-        room: floor.id,
-        name,
-        level: floor.level,
-    })
+    Ok(FloorDraft { room: floor.id, name, level: floor.level })
 }
 
 fn read_items(
@@ -200,10 +158,7 @@ fn read_items(
     let mut drafts = Vec::with_capacity(items.len());
     for item in items {
         if let Some(other) = item.floor_id.filter(|id| *id != floor.room) {
-            let what = format!(
-                "`{}` has floor_id `{other}`, but lies in the folder of `{}`",
-                item.id, floor.room
-            );
+            let what = format!("`{}` has floor_id `{other}`, but lies in the folder of `{}`", item.id, floor.room);
             return Err(trouble(file, what));
         }
         let mut floors = vec![at];
@@ -213,18 +168,12 @@ fn read_items(
                 None => {
                     return Err(trouble(
                         file,
-                        format!(
-                            "`{}` spans `{room}`, which is no floor of this building",
-                            item.id
-                        ),
+                        format!("`{}` spans `{room}`, which is no floor of this building", item.id),
                     ));
                 }
             }
         }
-        drafts.push(ItemDraft {
-            id: item.id,
-            floors,
-        });
+        drafts.push(ItemDraft { id: item.id, floors });
     }
     Ok(drafts)
 }
@@ -234,10 +183,7 @@ fn required<T: DeserializeOwned>(root: &Root, file: &Path) -> Result<T, Trouble>
 }
 
 fn optional<T: DeserializeOwned>(root: &Root, file: &Path) -> Result<Option<T>, Trouble> {
-    let Some(bytes) = root
-        .read(file)
-        .map_err(|error| trouble(file, format!("cannot be read: {error}")))?
-    else {
+    let Some(bytes) = root.read(file).map_err(|error| trouble(file, format!("cannot be read: {error}")))? else {
         return Ok(None);
     };
     match serde_json::from_slice(&bytes) {
@@ -247,10 +193,7 @@ fn optional<T: DeserializeOwned>(root: &Root, file: &Path) -> Result<Option<T>, 
 }
 
 fn trouble(path: &Path, what: String) -> Trouble {
-    Trouble {
-        path: path.to_owned(),
-        what,
-    }
+    Trouble { path: path.to_owned(), what }
 }
 
 /// One sentence about everything that was rejected of a building.

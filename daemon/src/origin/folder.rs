@@ -25,10 +25,7 @@ impl Root {
         let real = path.canonicalize()?;
         match real.is_dir() {
             true => Ok(Root { real }),
-            false => Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                "it is not a folder",
-            )),
+            false => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder")),
         }
     }
 
@@ -45,9 +42,7 @@ impl Root {
                 continue;
             }
             if names.len() == ENTRIES_MAX {
-                return Err(io::Error::other(format!(
-                    "it has more than {ENTRIES_MAX} folders"
-                )));
+                return Err(io::Error::other(format!("it has more than {ENTRIES_MAX} folders")));
             }
             names.push(name);
         }
@@ -66,13 +61,9 @@ impl Root {
             return Err(io::Error::other("it is not a regular file"));
         }
         let mut bytes = Vec::new();
-        File::open(real)?
-            .take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)?;
+        File::open(real)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > FILE_BYTES_MAX {
-            true => Err(io::Error::other(format!(
-                "it has more than {FILE_BYTES_MAX} bytes"
-            ))),
+            true => Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes"))),
             false => Ok(Some(bytes)),
         }
     }
@@ -82,10 +73,7 @@ impl Root {
         let real = self.real.join(path).canonicalize()?;
         match real.starts_with(&self.real) {
             true => Ok(real),
-            false => Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "it leads out of the origin's folder",
-            )),
+            false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it leads out of the origin's folder")),
         }
     }
 }
@@ -107,29 +95,14 @@ mod tests {
         symlink("real.json", root.join("b/in.json")).unwrap();
         symlink(dir.path(), root.join("up")).unwrap();
         let root = Root::open(&root).unwrap();
-        for path in [
-            "b/out.json",
-            "up/secret.json",
-            "../secret.json",
-            secret.to_str().unwrap(),
-        ] {
+        for path in ["b/out.json", "up/secret.json", "../secret.json", secret.to_str().unwrap()] {
             let error = root.read(Path::new(path)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{path}");
         }
-        assert_eq!(
-            root.folders(Path::new("up")).unwrap_err().kind(),
-            io::ErrorKind::PermissionDenied
-        );
-        assert_eq!(
-            root.read(Path::new("b/in.json")).unwrap().as_deref(),
-            Some(&b"{}"[..]),
-            "links inside are fine"
-        );
+        assert_eq!(root.folders(Path::new("up")).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(root.read(Path::new("b/in.json")).unwrap().as_deref(), Some(&b"{}"[..]), "links inside are fine");
         assert_eq!(root.read(Path::new("b/none.json")).unwrap(), None);
-        assert_eq!(
-            root.read(Path::new("b")).unwrap_err().to_string(),
-            "it is not a regular file"
-        );
+        assert_eq!(root.read(Path::new("b")).unwrap_err().to_string(), "it is not a regular file");
     }
 
     #[test]

@@ -103,21 +103,11 @@ impl Rectangle {
     fn of(object: &Object) -> Rectangle {
         let range = |axis: usize| {
             let values = object.footprint.iter().map(|point| point[axis]);
-            (
-                values.clone().fold(f64::INFINITY, f64::min),
-                values.fold(f64::NEG_INFINITY, f64::max),
-            )
+            (values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max))
         };
-        let rectangle = Rectangle {
-            x: range(0),
-            y: range(1),
-        };
+        let rectangle = Rectangle { x: range(0), y: range(1) };
         assert_eq!(object.footprint.len(), 4, "{}", object.id);
-        let corners: BTreeSet<String> = object
-            .footprint
-            .iter()
-            .map(|point| format!("{point:?}"))
-            .collect();
+        let corners: BTreeSet<String> = object.footprint.iter().map(|point| format!("{point:?}")).collect();
         assert_eq!(corners.len(), 4, "{} has four corners", object.id);
         assert!(rectangle.area() > 0.0, "{} has an area", object.id);
         rectangle
@@ -128,17 +118,12 @@ impl Rectangle {
     }
 
     fn holds(&self, inner: &Rectangle) -> bool {
-        let within = |outer: (f64, f64), inner: (f64, f64)| {
-            outer.0 <= inner.0 + NEAR && inner.1 <= outer.1 + NEAR
-        };
+        let within = |outer: (f64, f64), inner: (f64, f64)| outer.0 <= inner.0 + NEAR && inner.1 <= outer.1 + NEAR;
         within(self.x, inner.x) && within(self.y, inner.y)
     }
 
     fn has(&self, [x, y]: [f64; 2]) -> bool {
-        self.holds(&Rectangle {
-            x: (x, x),
-            y: (y, y),
-        })
+        self.holds(&Rectangle { x: (x, x), y: (y, y) })
     }
 
     fn shared(&self, other: &Rectangle) -> f64 {
@@ -176,17 +161,11 @@ fn sample() -> (Building, Vec<Level>) {
 
 fn bounds(level: &Level) -> Rectangle {
     let [x0, y0, x1, y1] = level.floor.bounds;
-    Rectangle {
-        x: (x0, x1),
-        y: (y0, y1),
-    }
+    Rectangle { x: (x0, x1), y: (y0, y1) }
 }
 
 fn of_kind<'a>(level: &'a Level, kind: &'a str) -> impl Iterator<Item = &'a Object> {
-    level
-        .objects
-        .iter()
-        .filter(move |object| object.kind == kind)
+    level.objects.iter().filter(move |object| object.kind == kind)
 }
 
 /// The texts in a property, whether it is one or a list.
@@ -204,39 +183,14 @@ fn the_sample_is_read_without_trouble() {
     assert_eq!(reading.troubles, []);
     let (building, levels) = sample();
     let counts = reading.directory.counts();
-    assert_eq!(
-        counts.objects,
-        levels
-            .iter()
-            .map(|level| level.objects.len())
-            .sum::<usize>()
-    );
-    assert_eq!(
-        counts.routes,
-        levels.iter().map(|level| level.routes.len()).sum::<usize>()
-    );
-    let entry = reading
-        .directory
-        .building(&BuildingId::new(&building.id).unwrap())
-        .unwrap();
-    assert_eq!(
-        entry
-            .floors
-            .iter()
-            .map(|room| room.as_str())
-            .collect::<Vec<_>>(),
-        building.floors
-    );
-    let spanning = levels
-        .iter()
-        .flat_map(|level| &level.routes)
-        .filter(|route| route.floors.len() > 1);
+    assert_eq!(counts.objects, levels.iter().map(|level| level.objects.len()).sum::<usize>());
+    assert_eq!(counts.routes, levels.iter().map(|level| level.routes.len()).sum::<usize>());
+    let entry = reading.directory.building(&BuildingId::new(&building.id).unwrap()).unwrap();
+    assert_eq!(entry.floors.iter().map(|room| room.as_str()).collect::<Vec<_>>(), building.floors);
+    let spanning = levels.iter().flat_map(|level| &level.routes).filter(|route| route.floors.len() > 1);
     let mut spans = 0;
     for route in spanning {
-        let Some(Located::Item { floors, .. }) = reading
-            .directory
-            .locate(&ResourceId::new(&route.id).unwrap())
-        else {
+        let Some(Located::Item { floors, .. }) = reading.directory.locate(&ResourceId::new(&route.id).unwrap()) else {
             panic!("{} is lost", route.id);
         };
         assert_eq!(floors.len(), route.floors.len(), "{}", route.id);
@@ -249,66 +203,27 @@ fn the_sample_is_read_without_trouble() {
 fn ids_are_unique_and_everything_is_where_it_says() {
     let (building, levels) = sample();
     assert_eq!((building.units.as_str(), building.version), ("m", 1));
-    assert_eq!(
-        levels
-            .iter()
-            .map(|level| level.floor.id.as_str())
-            .collect::<Vec<_>>(),
-        building.floors
-    );
+    assert_eq!(levels.iter().map(|level| level.floor.id.as_str()).collect::<Vec<_>>(), building.floors);
     let mut ids = BTreeSet::from([building.id.as_str()]);
     for level in &levels {
         let floor = &level.floor;
         assert!(ids.insert(&floor.id), "{}", floor.id);
-        assert_eq!(
-            (floor.building_id.as_str(), floor.version),
-            (building.id.as_str(), 1)
-        );
-        assert_eq!(
-            (level.grid.floor_id.as_str(), level.grid.version),
-            (floor.id.as_str(), 1)
-        );
-        assert!(
-            level.grid.units == "m"
-                && level.grid.spacing_m > 0.0
-                && bounds(level).has(level.grid.origin)
-        );
-        assert!(
-            (25..=40).contains(&level.objects.len()),
-            "{} has {} objects",
-            floor.id,
-            level.objects.len()
-        );
+        assert_eq!((floor.building_id.as_str(), floor.version), (building.id.as_str(), 1));
+        assert_eq!((level.grid.floor_id.as_str(), level.grid.version), (floor.id.as_str(), 1));
+        assert!(level.grid.units == "m" && level.grid.spacing_m > 0.0 && bounds(level).has(level.grid.origin));
+        assert!((25..=40).contains(&level.objects.len()), "{} has {} objects", floor.id, level.objects.len());
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for object in &level.objects {
             assert!(ids.insert(&object.id), "{}", object.id);
-            assert_eq!(
-                (object.floor_id.as_str(), object.version),
-                (floor.id.as_str(), 1),
-                "{}",
-                object.id
-            );
-            assert!(
-                floor.elevation_m - NEAR <= object.z[0] && object.z[0] < object.z[1],
-                "{}",
-                object.id
-            );
+            assert_eq!((object.floor_id.as_str(), object.version), (floor.id.as_str(), 1), "{}", object.id);
+            assert!(floor.elevation_m - NEAR <= object.z[0] && object.z[0] < object.z[1], "{}", object.id);
             *counts.entry(object.kind.clone()).or_default() += 1;
         }
         assert_eq!(counts, floor.counts, "{}", floor.id);
         for route in &level.routes {
             assert!(ids.insert(&route.id), "{}", route.id);
-            assert_eq!(
-                (route.floor_id.as_str(), route.version),
-                (floor.id.as_str(), 1),
-                "{}",
-                route.id
-            );
-            assert!(
-                route.floors.is_empty() || route.floors.contains(&floor.id),
-                "{}",
-                route.id
-            );
+            assert_eq!((route.floor_id.as_str(), route.version), (floor.id.as_str(), 1), "{}", route.id);
+            assert!(route.floors.is_empty() || route.floors.contains(&floor.id), "{}", route.id);
         }
     }
 }
@@ -317,21 +232,14 @@ fn ids_are_unique_and_everything_is_where_it_says() {
 fn rooms_tile_each_floor_and_nothing_sticks_out() {
     for level in &sample().1 {
         let all = bounds(level);
-        let rooms: Vec<(&str, Rectangle)> = of_kind(level, "room")
-            .map(|o| (o.id.as_str(), Rectangle::of(o)))
-            .collect();
+        let rooms: Vec<(&str, Rectangle)> = of_kind(level, "room").map(|o| (o.id.as_str(), Rectangle::of(o))).collect();
         for (at, (id, room)) in rooms.iter().enumerate() {
             for (other_id, other) in &rooms[at + 1..] {
                 assert!(room.shared(other) < NEAR, "{id} and {other_id} overlap");
             }
         }
         let covered: f64 = rooms.iter().map(|(_, room)| room.area()).sum();
-        assert!(
-            (covered - all.area()).abs() < NEAR,
-            "{}: {covered} m² of {}",
-            level.floor.id,
-            all.area()
-        );
+        assert!((covered - all.area()).abs() < NEAR, "{}: {covered} m² of {}", level.floor.id, all.area());
         for object in &level.objects {
             assert!(all.holds(&Rectangle::of(object)), "{}", object.id);
         }
@@ -347,41 +255,17 @@ fn doors_are_in_walls_and_join_the_rooms_they_name() {
         };
         assert!(of_kind(level, "door").count() > 0);
         for door in of_kind(level, "door") {
-            let [wall] = texts(door, "wall")[..] else {
-                panic!("{} is in one wall", door.id)
-            };
-            assert!(
-                at(wall).holds(&Rectangle::of(door)),
-                "{} is not in {wall}",
-                door.id
-            );
+            let [wall] = texts(door, "wall")[..] else { panic!("{} is in one wall", door.id) };
+            assert!(at(wall).holds(&Rectangle::of(door)), "{} is not in {wall}", door.id);
             let rooms = texts(door, "rooms");
-            assert!(
-                rooms.len() == 2 || door.properties.get("exit") == Some(&Value::Bool(true)),
-                "{}",
-                door.id
-            );
+            assert!(rooms.len() == 2 || door.properties.get("exit") == Some(&Value::Bool(true)), "{}", door.id);
             for room in rooms {
-                assert!(
-                    at(room).shared(&Rectangle::of(door)) > 0.0,
-                    "{} does not touch {room}",
-                    door.id
-                );
+                assert!(at(room).shared(&Rectangle::of(door)) > 0.0, "{} does not touch {room}", door.id);
             }
         }
-        for device in level
-            .objects
-            .iter()
-            .filter(|o| !["room", "wall", "door"].contains(&o.kind.as_str()))
-        {
-            let [room] = texts(device, "room")[..] else {
-                panic!("{} is in one room", device.id)
-            };
-            assert!(
-                at(room).holds(&Rectangle::of(device)),
-                "{} sticks out of {room}",
-                device.id
-            );
+        for device in level.objects.iter().filter(|o| !["room", "wall", "door"].contains(&o.kind.as_str())) {
+            let [room] = texts(device, "room")[..] else { panic!("{} is in one room", device.id) };
+            assert!(at(room).holds(&Rectangle::of(device)), "{} sticks out of {room}", device.id);
         }
     }
 }
@@ -389,11 +273,7 @@ fn doors_are_in_walls_and_join_the_rooms_they_name() {
 #[test]
 fn whatever_refers_to_something_refers_to_something_that_is_there() {
     let (_, levels) = sample();
-    let ids: BTreeSet<&str> = levels
-        .iter()
-        .flat_map(|level| &level.objects)
-        .map(|o| o.id.as_str())
-        .collect();
+    let ids: BTreeSet<&str> = levels.iter().flat_map(|level| &level.objects).map(|o| o.id.as_str()).collect();
     for level in &levels {
         for object in &level.objects {
             for property in ["panel", "fed_from", "served_by", "serves"] {
@@ -403,21 +283,11 @@ fn whatever_refers_to_something_refers_to_something_that_is_there() {
             }
         }
         for route in &level.routes {
-            let floors = if route.floors.is_empty() {
-                std::slice::from_ref(&route.floor_id)
-            } else {
-                &route.floors
-            };
+            let floors = if route.floors.is_empty() { std::slice::from_ref(&route.floor_id) } else { &route.floors };
             for id in route.via.iter().chain([&route.from, &route.to]) {
-                let home = levels
-                    .iter()
-                    .find(|level| level.objects.iter().any(|object| object.id == *id));
+                let home = levels.iter().find(|level| level.objects.iter().any(|object| object.id == *id));
                 let home = home.unwrap_or_else(|| panic!("{}: {id} is not there", route.id));
-                assert!(
-                    floors.contains(&home.floor.id),
-                    "{} does not span {id}",
-                    route.id
-                );
+                assert!(floors.contains(&home.floor.id), "{} does not span {id}", route.id);
             }
         }
     }
@@ -428,31 +298,12 @@ fn routes_are_as_long_as_they_say_and_egress_goes_through_its_doors() {
     for level in &sample().1 {
         assert!(!level.routes.is_empty());
         for route in &level.routes {
-            let legs = route
-                .points
-                .windows(2)
-                .map(|leg| (leg[1][0] - leg[0][0]).hypot(leg[1][1] - leg[0][1]));
+            let legs = route.points.windows(2).map(|leg| (leg[1][0] - leg[0][0]).hypot(leg[1][1] - leg[0][1]));
             let length = legs.sum::<f64>() + route.rise_m;
-            assert!(
-                (length - route.length_m).abs() < 0.002,
-                "{}: {length}",
-                route.id
-            );
-            assert!(
-                route.points.iter().all(|point| bounds(level).has(*point)),
-                "{}",
-                route.id
-            );
+            assert!((length - route.length_m).abs() < 0.002, "{}: {length}", route.id);
+            assert!(route.points.iter().all(|point| bounds(level).has(*point)), "{}", route.id);
             for door in of_kind(level, "door").filter(|door| route.via.contains(&door.id)) {
-                assert!(
-                    route
-                        .points
-                        .iter()
-                        .any(|point| Rectangle::of(door).has(*point)),
-                    "{}: {}",
-                    route.id,
-                    door.id
-                );
+                assert!(route.points.iter().any(|point| Rectangle::of(door).has(*point)), "{}: {}", route.id, door.id);
             }
         }
     }

@@ -31,30 +31,22 @@ pub(super) struct Embedded {
 }
 
 impl Embedded {
-    pub(super) fn open(
-        path: &Path,
-        notices: Notices,
-    ) -> Result<(Self, Tail, Recovered), StoreError> {
+    pub(super) fn open(path: &Path, notices: Notices) -> Result<(Self, Tail, Recovered), StoreError> {
         let lock = StoreLock::take(path)?;
         let mut connection = schema::open_writer(path)?;
         let failed = |error| StoreError::sqlite(path, "begin a run", error);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let (tail, recovered) = begin_run(&transaction, path)?;
         transaction.commit().map_err(failed)?;
 
         let reader = Reader::open(path)?;
         let queue = Arc::new(Queue::default());
-        let writer = Writer::new(connection, queue.clone(), notices, recovered.last_token)
-            .map_err(failed)?;
+        let writer = Writer::new(connection, queue.clone(), notices, recovered.last_token).map_err(failed)?;
         let on_panic = RefuseOnPanic(queue.clone());
-        let thread = thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || {
-                let _on_panic = on_panic;
-                writer.run()
-            });
+        let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+            let _on_panic = on_panic;
+            writer.run()
+        });
         let store = Embedded {
             path: path.to_owned(),
             queue,
@@ -75,12 +67,9 @@ impl Embedded {
 
     pub(super) fn close(mut self) -> Result<(), StoreError> {
         let Some(connection) = self.stop() else {
-            return Err(StoreError::WriterDied {
-                path: self.path.clone(),
-            });
+            return Err(StoreError::WriterDied { path: self.path.clone() });
         };
-        writer::finish(connection)
-            .map_err(|error| StoreError::sqlite(&self.path, "end a run", error))
+        writer::finish(connection).map_err(|error| StoreError::sqlite(&self.path, "end a run", error))
     }
 
     /// Lets the writer finish what waits. Nothing when it died, or has been stopped before.
@@ -153,11 +142,7 @@ fn give_birth(transaction: &Transaction<'_>, path: &Path) -> Result<(), StoreErr
 }
 
 /// A value that every store has.
-fn need<T: FromSql>(
-    transaction: &Transaction<'_>,
-    path: &Path,
-    key: &str,
-) -> Result<T, StoreError> {
+fn need<T: FromSql>(transaction: &Transaction<'_>, path: &Path, key: &str) -> Result<T, StoreError> {
     match meta(transaction, key) {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(StoreError::corrupt(path, format!("it has no {key}"))),

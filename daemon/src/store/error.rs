@@ -68,11 +68,7 @@ pub enum StoreError {
 impl StoreError {
     /// An error of the file at `path`.
     pub(super) fn file(path: &Path, doing: &'static str, source: io::Error) -> Self {
-        StoreError::File {
-            path: path.to_owned(),
-            doing,
-            source,
-        }
+        StoreError::File { path: path.to_owned(), doing, source }
     }
 
     /// An error of SQLite; damage gets its own name.
@@ -80,73 +76,40 @@ impl StoreError {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         let path = path.to_owned();
         match source.sqlite_error_code() {
-            Some(DatabaseCorrupt | NotADatabase) => StoreError::Corrupt {
-                path,
-                reason: source.to_string(),
-            },
-            _ => StoreError::Sqlite {
-                path,
-                doing,
-                source,
-            },
+            Some(DatabaseCorrupt | NotADatabase) => StoreError::Corrupt { path, reason: source.to_string() },
+            _ => StoreError::Sqlite { path, doing, source },
         }
     }
 
     /// Damage that SQLite cannot see.
     pub(super) fn corrupt(path: &Path, reason: String) -> Self {
-        StoreError::Corrupt {
-            path: path.to_owned(),
-            reason,
-        }
+        StoreError::Corrupt { path: path.to_owned(), reason }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::InUse {
-                path,
-                pid: Some(pid),
-            } => {
+            StoreError::InUse { path, pid: Some(pid) } => {
                 write!(f, "the store {} is in use by process {pid}", path.display())
             }
             StoreError::InUse { path, pid: None } => {
-                write!(
-                    f,
-                    "the store {} is in use by another process",
-                    path.display()
-                )
+                write!(f, "the store {} is in use by another process", path.display())
             }
-            StoreError::File {
-                path,
-                doing,
-                source,
-            } => write!(f, "cannot {doing} {}: {source}", path.display()),
+            StoreError::File { path, doing, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
             StoreError::Newer { path, found, known } => write!(
                 f,
                 "the store {} has version {found}, this release knows versions up to {known}: start a newer release",
                 path.display()
             ),
             StoreError::Foreign { path } => {
-                write!(
-                    f,
-                    "{} is a SQLite file of another program, not a store",
-                    path.display()
-                )
+                write!(f, "{} is a SQLite file of another program, not a store", path.display())
             }
             StoreError::Corrupt { path, reason } => {
                 write!(f, "the store {} is damaged: {reason}", path.display())
             }
-            StoreError::Sqlite {
-                path,
-                doing,
-                source,
-            } => {
-                write!(
-                    f,
-                    "cannot {doing} in the store {}: {source}",
-                    path.display()
-                )
+            StoreError::Sqlite { path, doing, source } => {
+                write!(f, "cannot {doing} in the store {}: {source}", path.display())
             }
             StoreError::WriterDied { path } => {
                 write!(f, "the writer of the store {} died", path.display())

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arxosrt_core::id::BuildingId;
 
 use super::{
-    AUDIT_RECORDS_MAX, AuditRecord, AuditRow, Batch, Commit, Loaded, MEMORY_BYTES_MAX, Notices,
-    Outcome, Part, Recovered, StoreError, new_epoch, new_key, wall_ms,
+    AUDIT_RECORDS_MAX, AuditRecord, AuditRow, Batch, Commit, Loaded, MEMORY_BYTES_MAX, Notices, Outcome, Part,
+    Recovered, StoreError, new_epoch, new_key, wall_ms,
 };
 
 /// The engine.
@@ -47,19 +47,8 @@ impl Memory {
             tail_dropped: 0,
             born_ms: wall_ms(),
         };
-        let kept = Kept {
-            notices,
-            buildings: HashMap::new(),
-            audit: VecDeque::new(),
-            audit_forgotten: 0,
-            bytes: 0,
-        };
-        Ok((
-            Memory {
-                kept: Mutex::new(kept),
-            },
-            recovered,
-        ))
+        let kept = Kept { notices, buildings: HashMap::new(), audit: VecDeque::new(), audit_forgotten: 0, bytes: 0 };
+        Ok((Memory { kept: Mutex::new(kept) }, recovered))
     }
 
     pub(super) fn commit(&self, batch: Batch) -> Commit {
@@ -77,19 +66,13 @@ impl Memory {
     }
 
     pub(super) fn load(&self, building: &BuildingId) -> Loaded {
-        self.kept()
-            .buildings
-            .get(building)
-            .map(|log| log.loaded.clone())
-            .unwrap_or_default()
+        self.kept().buildings.get(building).map(|log| log.loaded.clone()).unwrap_or_default()
     }
 
     pub(super) fn load_all_with_locks(&self) -> Vec<(BuildingId, Loaded)> {
         let kept = self.kept();
         let locked = kept.buildings.iter().filter(|(_, log)| log.live_locks > 0);
-        let mut all: Vec<_> = locked
-            .map(|(id, log)| (id.clone(), log.loaded.clone()))
-            .collect();
+        let mut all: Vec<_> = locked.map(|(id, log)| (id.clone(), log.loaded.clone())).collect();
         all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         all
     }
@@ -98,13 +81,7 @@ impl Memory {
         let kept = self.kept();
         let newest = kept.audit_forgotten + kept.audit.len() as u64;
         let numbered = (1..=newest).rev().zip(kept.audit.iter().rev());
-        numbered
-            .take(limit)
-            .map(|(id, record)| AuditRow {
-                id,
-                record: record.clone(),
-            })
-            .collect()
+        numbered.take(limit).map(|(id, record)| AuditRow { id, record: record.clone() }).collect()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -118,15 +95,10 @@ impl Kept {
         let bytes = batch.bytes();
         if self.bytes + bytes > MEMORY_BYTES_MAX {
             let held = self.bytes;
-            return Err(format!(
-                "a batch of {bytes} bytes beside the {held} kept is more than {MEMORY_BYTES_MAX}"
-            ));
+            return Err(format!("a batch of {bytes} bytes beside the {held} kept is more than {MEMORY_BYTES_MAX}"));
         }
         for part in &batch.parts {
-            let position = self
-                .buildings
-                .get(&part.building)
-                .map_or(0, |log| log.loaded.position);
+            let position = self.buildings.get(&part.building).map_or(0, |log| log.loaded.position);
             if position != part.expected_position {
                 return Err(mismatch(part, position));
             }
@@ -147,9 +119,7 @@ impl Kept {
             }
             None if part.count > 0 => {
                 log.bytes += size_of::<Part>() + part.events.len();
-                log.loaded
-                    .batches
-                    .push((part.expected_position, part.events));
+                log.loaded.batches.push((part.expected_position, part.events));
             }
             None => {}
         }
@@ -173,7 +143,5 @@ impl Kept {
 /// The sentence for a part that was decided at another position than the log's.
 pub(super) fn mismatch(part: &Part, position: u64) -> String {
     let (building, expected) = (&part.building, part.expected_position);
-    format!(
-        "building {building} is at position {position}, not at {expected}: somebody else writes its log"
-    )
+    format!("building {building} is at position {position}, not at {expected}: somebody else writes its log")
 }

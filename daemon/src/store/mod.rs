@@ -213,27 +213,15 @@ pub enum Outcome {
 /// `path` is the SQLite file of [`EngineKind::Embedded`]; beside it lie `PATH.lock`, held as long as the store lives,
 /// and the tail, `PATH.tail-0` and `PATH.tail-1`. `notices` is called on the writer's thread, for the memory engine
 /// inside `commit`; it must not wait and must not call the store.
-pub fn open(
-    kind: EngineKind,
-    path: &Path,
-    notices: impl Fn(Outcome) + Send + 'static,
-) -> Result<Opened, StoreError> {
+pub fn open(kind: EngineKind, path: &Path, notices: impl Fn(Outcome) + Send + 'static) -> Result<Opened, StoreError> {
     match kind {
         EngineKind::Memory => {
             let (memory, recovered) = memory::Memory::open(Box::new(notices))?;
-            Ok(Opened {
-                store: Store(Engine::Memory(memory)),
-                tail: Tail::nowhere(),
-                recovered,
-            })
+            Ok(Opened { store: Store(Engine::Memory(memory)), tail: Tail::nowhere(), recovered })
         }
         EngineKind::Embedded => {
             let (embedded, tail, recovered) = embedded::Embedded::open(path, Box::new(notices))?;
-            Ok(Opened {
-                store: Store(Engine::Embedded(embedded)),
-                tail,
-                recovered,
-            })
+            Ok(Opened { store: Store(Engine::Embedded(embedded)), tail, recovered })
         }
     }
 }
@@ -299,8 +287,7 @@ impl Store {
 impl Batch {
     /// About how much memory the batch holds.
     fn bytes(&self) -> usize {
-        self.parts.iter().map(Part::bytes).sum::<usize>()
-            + self.audit.iter().map(AuditRecord::bytes).sum::<usize>()
+        self.parts.iter().map(Part::bytes).sum::<usize>() + self.audit.iter().map(AuditRecord::bytes).sum::<usize>()
     }
 }
 
@@ -312,14 +299,7 @@ impl Part {
 
 impl AuditRecord {
     fn bytes(&self) -> usize {
-        let texts = [
-            &self.actor,
-            &self.role,
-            &self.action,
-            &self.target,
-            &self.reason,
-            &self.result,
-        ];
+        let texts = [&self.actor, &self.role, &self.action, &self.target, &self.reason, &self.result];
         size_of::<AuditRecord>() + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 }
@@ -348,8 +328,6 @@ fn new_key() -> Result<[u8; 32], StoreError> {
 
 /// Milliseconds since 1970 by the wall clock: for people.
 fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

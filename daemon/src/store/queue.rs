@@ -86,16 +86,8 @@ impl Queue {
             let now = Instant::now();
             state = match wake_at {
                 Some(at) if at <= now => return if refusing { Work::Probe } else { Work::Idle },
-                Some(at) => {
-                    self.changed
-                        .wait_timeout(state, at - now)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-                None => self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                Some(at) => self.changed.wait_timeout(state, at - now).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -147,26 +139,17 @@ mod tests {
             live_locks: 0,
             snapshot: None,
         };
-        Batch {
-            number,
-            parts: vec![part],
-            ..Batch::default()
-        }
+        Batch { number, parts: vec![part], ..Batch::default() }
     }
 
     fn numbers(work: Work) -> Vec<u64> {
-        let Work::Group(group) = work else {
-            panic!("{work:?}")
-        };
+        let Work::Group(group) = work else { panic!("{work:?}") };
         group.iter().map(|batch| batch.number).collect()
     }
 
     /// Fills `queue` with batches of `bytes` and answers how many it took.
     fn fill(queue: &Queue, bytes: usize) -> u64 {
-        (1..)
-            .take_while(|number| queue.put(batch(*number, bytes)) == Commit::Pending)
-            .last()
-            .unwrap_or(0)
+        (1..).take_while(|number| queue.put(batch(*number, bytes)) == Commit::Pending).last().unwrap_or(0)
     }
 
     #[test]
@@ -175,18 +158,9 @@ mod tests {
             let queue = Queue::default();
             let now = Instant::now();
             assert_eq!(fill(&queue, bytes), fits);
-            assert!(
-                matches!(queue.put(batch(5000, 0)), Commit::Refused(_)),
-                "a smaller batch must not slip in"
-            );
-            assert_eq!(
-                numbers(queue.take(None, now)),
-                (1..=fits).collect::<Vec<_>>()
-            );
-            assert!(
-                matches!(queue.put(batch(5001, 0)), Commit::Refused(_)),
-                "space alone must not open the door"
-            );
+            assert!(matches!(queue.put(batch(5000, 0)), Commit::Refused(_)), "a smaller batch must not slip in");
+            assert_eq!(numbers(queue.take(None, now)), (1..=fits).collect::<Vec<_>>());
+            assert!(matches!(queue.put(batch(5001, 0)), Commit::Refused(_)), "space alone must not open the door");
             assert!(matches!(queue.take(None, now), Work::Probe));
             queue.reopen();
             assert_eq!(queue.put(batch(5002, 0)), Commit::Pending);
@@ -206,9 +180,6 @@ mod tests {
     #[test]
     fn when_nothing_comes_the_writer_is_told() {
         let queue = Queue::default();
-        assert!(matches!(
-            queue.take(Some(Duration::ZERO), Instant::now()),
-            Work::Idle
-        ));
+        assert!(matches!(queue.take(Some(Duration::ZERO), Instant::now()), Work::Idle));
     }
 }

@@ -91,18 +91,10 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_WAIT).map_err(failed)?;
     check_owner(&connection, path)?;
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
-        .map_err(failed)?;
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(failed)?;
-    connection
-        .pragma_update(None, "wal_autocheckpoint", 0)
-        .map_err(failed)?;
-    connection
-        .pragma_update(None, "cache_size", -CACHE_KIB)
-        .map_err(failed)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
     migrate(&mut connection).map_err(failed)?;
     Ok(connection)
@@ -113,58 +105,34 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags);
     let connection = connection.map_err(|error| StoreError::sqlite(path, "open", error))?;
-    connection
-        .busy_timeout(BUSY_WAIT)
-        .map_err(|error| StoreError::sqlite(path, "open", error))?;
+    connection.busy_timeout(BUSY_WAIT).map_err(|error| StoreError::sqlite(path, "open", error))?;
     Ok(connection)
 }
 
 /// A value of `meta`.
 pub(super) fn meta<T: FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
-    connection
-        .query_row("SELECT value FROM meta WHERE key = ?", [key], |row| {
-            row.get(0)
-        })
-        .optional()
+    connection.query_row("SELECT value FROM meta WHERE key = ?", [key], |row| row.get(0)).optional()
 }
 
 /// Sets a value of `meta`.
-pub(super) fn set_meta(
-    connection: &Connection,
-    key: &str,
-    value: impl ToSql,
-) -> rusqlite::Result<()> {
-    let mut statement =
-        connection.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)")?;
+pub(super) fn set_meta(connection: &Connection, key: &str, value: impl ToSql) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)")?;
     statement.execute(params![key, value]).map(drop)
 }
 
 /// Refuses files that are not ours before anything is written to them.
 fn check_owner(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::sqlite(path, "open", error);
-    let number = |name| {
-        connection
-            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-            .map_err(failed)
-    };
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(failed);
     let (application, found) = (number("application_id")?, number("user_version")?);
     let known = MIGRATIONS.len() as i64;
     let tables = "SELECT count(*) FROM sqlite_schema";
-    let empty = connection
-        .query_row(tables, [], |row| row.get::<_, i64>(0))
-        .map_err(failed)?
-        == 0;
+    let empty = connection.query_row(tables, [], |row| row.get::<_, i64>(0)).map_err(failed)? == 0;
     if application != APPLICATION_ID && !empty {
-        return Err(StoreError::Foreign {
-            path: path.to_owned(),
-        });
+        return Err(StoreError::Foreign { path: path.to_owned() });
     }
     if found > known {
-        return Err(StoreError::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        });
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     Ok(())
 }

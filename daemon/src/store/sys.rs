@@ -33,10 +33,7 @@ impl StoreLock {
                 let mut pid = String::new();
                 // The number only makes the message better; without it the message is still true.
                 let _ = file.read_to_string(&mut pid);
-                return Err(StoreError::InUse {
-                    path: path.to_owned(),
-                    pid: pid.trim().parse().ok(),
-                });
+                return Err(StoreError::InUse { path: path.to_owned(), pid: pid.trim().parse().ok() });
             }
             Err(std::fs::TryLockError::Error(error)) => {
                 return Err(StoreError::file(&lock, "lock", error));
@@ -61,7 +58,5 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Page cache survives the death of a process but not of the kernel: two runs under one name have lost nothing that
 /// was written.
 pub(super) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }

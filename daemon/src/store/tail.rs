@@ -74,10 +74,7 @@ impl fmt::Display for TailError {
         match self {
             TailError::Io(error) => write!(f, "cannot write the tail: {error}"),
             TailError::Full(bytes) => {
-                write!(
-                    f,
-                    "the tail has {bytes} of at most {TAIL_SEGMENT_BYTES_MAX} bytes and nothing is committed"
-                )
+                write!(f, "the tail has {bytes} of at most {TAIL_SEGMENT_BYTES_MAX} bytes and nothing is committed")
             }
         }
     }
@@ -112,10 +109,7 @@ struct Segment {
 impl Tail {
     /// A tail that keeps nothing.
     pub(crate) fn nowhere() -> Self {
-        Tail {
-            segments: None,
-            turn: Vec::new(),
-        }
+        Tail { segments: None, turn: Vec::new() }
     }
 
     /// Adds a record to this turn's. Nothing is written yet.
@@ -195,11 +189,7 @@ impl Segments {
     fn committed(&mut self, batch: u64) {
         for (at, segment) in self.pair.iter_mut().enumerate() {
             // The first one is worth emptying when it is large, the other one always: it waits to take its turn.
-            let in_the_way = if at == 0 {
-                segment.bytes >= TAIL_SEGMENT_BYTES
-            } else {
-                segment.bytes > 0
-            };
+            let in_the_way = if at == 0 { segment.bytes >= TAIL_SEGMENT_BYTES } else { segment.bytes > 0 };
             if in_the_way && segment.settled_by <= batch {
                 let _ = segment.empty();
             }
@@ -243,32 +233,18 @@ pub(super) struct Found {
 /// The segments go on behind what they hold: it stays until the hub has committed it again, for the case that this
 /// run ends sooner.
 pub(super) fn open(path: &Path, committed: &[BuildingMeta]) -> Result<(Tail, Found), StoreError> {
-    let mut segments = [
-        open_segment(&beside(path, ".tail-0"))?,
-        open_segment(&beside(path, ".tail-1"))?,
-    ];
+    let mut segments = [open_segment(&beside(path, ".tail-0"))?, open_segment(&beside(path, ".tail-1"))?];
     segments.sort_by_key(|read| Reverse(read.generation));
     let generation = segments[0].generation;
-    let oldest_first = segments
-        .iter_mut()
-        .rev()
-        .flat_map(|read| mem::take(&mut read.records));
+    let oldest_first = segments.iter_mut().rev().flat_map(|read| mem::take(&mut read.records));
     let found = place(oldest_first, committed);
     let mut pair = segments.map(|read| read.segment);
     if found.records.is_empty() {
         for segment in &mut pair {
-            segment
-                .empty()
-                .map_err(|error| StoreError::file(path, "empty the tail of", error))?;
+            segment.empty().map_err(|error| StoreError::file(path, "empty the tail of", error))?;
         }
     }
-    Ok((
-        Tail {
-            segments: Some(Segments { pair, generation }),
-            turn: Vec::new(),
-        },
-        found,
-    ))
+    Ok((Tail { segments: Some(Segments { pair, generation }), turn: Vec::new() }, found))
 }
 
 /// A segment and what was in it.
@@ -292,17 +268,8 @@ fn open_segment(path: &PathBuf) -> Result<ReadSegment, StoreError> {
     let bytes = std::fs::read(path).map_err(failed("read"))?;
     let (generation, records, good) = decode(&bytes);
     file.set_len(good as u64).map_err(failed("shorten"))?;
-    let segment = Segment {
-        file,
-        bytes: good as u64,
-        settled_by: FIRST_BATCH,
-        ragged: false,
-    };
-    Ok(ReadSegment {
-        segment,
-        generation,
-        records,
-    })
+    let segment = Segment { file, bytes: good as u64, settled_by: FIRST_BATCH, ragged: false };
+    Ok(ReadSegment { segment, generation, records })
 }
 
 /// Keeps the records that continue the committed logs.
@@ -310,25 +277,16 @@ fn open_segment(path: &PathBuf) -> Result<ReadSegment, StoreError> {
 /// A record that begins before the end of an earlier one takes its place and that of everything after it: the hub had
 /// gone back to that position, because a commit had failed.
 fn place(records: impl Iterator<Item = TailRecord>, committed: &[BuildingMeta]) -> Found {
-    let committed: HashMap<&str, u64> = committed
-        .iter()
-        .map(|it| (it.id.as_str(), it.position))
-        .collect();
+    let committed: HashMap<&str, u64> = committed.iter().map(|it| (it.id.as_str(), it.position)).collect();
     let mut placed: BTreeMap<BuildingId, Vec<TailRecord>> = BTreeMap::new();
     let mut found = Found::default();
     for record in records {
-        let start = committed
-            .get(record.building.as_str())
-            .copied()
-            .unwrap_or(0);
+        let start = committed.get(record.building.as_str()).copied().unwrap_or(0);
         if record.position < start {
             continue;
         }
         let chain = placed.entry(record.building.clone()).or_default();
-        while chain
-            .last()
-            .is_some_and(|last| last.position >= record.position)
-        {
+        while chain.last().is_some_and(|last| last.position >= record.position) {
             chain.pop();
         }
         if chain.last().map_or(start, TailRecord::end) == record.position {
@@ -378,11 +336,7 @@ fn decode(bytes: &[u8]) -> (u64, Vec<TailRecord>, usize) {
         records.push(record);
         rest = after;
     }
-    (
-        u64::from_le_bytes(*generation),
-        records,
-        bytes.len() - rest.len(),
-    )
+    (u64::from_le_bytes(*generation), records, bytes.len() - rest.len())
 }
 
 /// The record at the beginning of `bytes` and what follows it, if there is a whole and good one.
@@ -404,13 +358,5 @@ fn decode_record(bytes: &[u8]) -> Option<(TailRecord, &[u8])> {
     let (count, events) = body.split_first_chunk()?;
     let building = BuildingId::new(std::str::from_utf8(id).ok()?).ok()?;
     let (position, count) = (u64::from_le_bytes(*position), u32::from_le_bytes(*count));
-    Some((
-        TailRecord {
-            building,
-            position,
-            count,
-            events: events.to_vec(),
-        },
-        after,
-    ))
+    Some((TailRecord { building, position, count, events: events.to_vec() }, after))
 }

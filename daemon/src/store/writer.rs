@@ -128,9 +128,7 @@ impl Writer {
                 if !group.is_empty() {
                     match self.write(&group) {
                         Ok(()) => self.committed(&group),
-                        Err(Failure::Store(error) | Failure::Mismatch(_, error)) => {
-                            self.fail(group, &error)
-                        }
+                        Err(Failure::Store(error) | Failure::Mismatch(_, error)) => self.fail(group, &error),
                     }
                 }
                 self.fail(unsound, &error);
@@ -140,13 +138,8 @@ impl Writer {
 
     /// One transaction over the whole group.
     fn write(&mut self, group: &[Batch]) -> Result<(), Failure> {
-        let last_token = group
-            .iter()
-            .map(|batch| batch.last_token)
-            .fold(self.last_token, u64::max);
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let last_token = group.iter().map(|batch| batch.last_token).fold(self.last_token, u64::max);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (at, batch) in group.iter().enumerate() {
             for part in &batch.parts {
                 append(&transaction, part)?.map_err(|error| Failure::Mismatch(at, error))?;
@@ -163,9 +156,7 @@ impl Writer {
 
     fn committed(&self, group: &[Batch]) {
         for batch in group {
-            (self.notices)(Outcome::Committed {
-                batch: batch.number,
-            });
+            (self.notices)(Outcome::Committed { batch: batch.number });
         }
     }
 
@@ -175,10 +166,7 @@ impl Writer {
         self.failed_bytes = self.failed_bytes.max(group.iter().map(Batch::bytes).sum());
         self.probe_at = Instant::now() + PROBE_EVERY;
         for batch in group.iter().chain(&behind) {
-            (self.notices)(Outcome::Failed {
-                batch: batch.number,
-                error: error.to_owned(),
-            });
+            (self.notices)(Outcome::Failed { batch: batch.number, error: error.to_owned() });
         }
     }
 
@@ -188,9 +176,7 @@ impl Writer {
         self.checkpoint();
         let bytes = self.failed_bytes.min(PROBE_BYTES_MAX);
         let fill = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, zeroblob(?))";
-        let filled = self
-            .connection
-            .execute(fill, params![key::PROBE, bytes as i64]);
+        let filled = self.connection.execute(fill, params![key::PROBE, bytes as i64]);
         match filled.and_then(|_| set_meta(&self.connection, key::PROBE, 0)) {
             Ok(()) => {
                 self.failed_bytes = 0;
@@ -209,9 +195,7 @@ impl Writer {
     fn checkpoint(&mut self) {
         let counts = self
             .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-                Ok((row.get::<_, u32>(1)?, row.get::<_, u32>(2)?))
-            });
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, u32>(1)?, row.get::<_, u32>(2)?)));
         self.checkpoint_at = match counts {
             Ok((in_wal, copied)) if in_wal == copied => {
                 self.wal_pages.store(0, Ordering::Relaxed);
@@ -240,33 +224,24 @@ fn append(transaction: &Transaction<'_>, part: &Part) -> rusqlite::Result<Result
     };
     if let Some(state) = &part.snapshot {
         transaction
-            .prepare_cached(
-                "INSERT OR REPLACE INTO snapshot (building, position, state) VALUES (?, ?, ?)",
-            )?
+            .prepare_cached("INSERT OR REPLACE INTO snapshot (building, position, state) VALUES (?, ?, ?)")?
             .execute(params![number, after, state])?;
-        transaction
-            .prepare_cached("DELETE FROM log WHERE building = ?")?
-            .execute([number])?;
+        transaction.prepare_cached("DELETE FROM log WHERE building = ?")?.execute([number])?;
     } else if part.count > 0 {
         transaction
-            .prepare_cached(
-                "INSERT INTO log (building, position, count, events) VALUES (?, ?, ?, ?)",
-            )?
+            .prepare_cached("INSERT INTO log (building, position, count, events) VALUES (?, ?, ?, ?)")?
             .execute(params![number, position, part.count, part.events])?;
     }
     Ok(Ok(()))
 }
 
 /// Moves a building's position if it is the expected one, and answers the building's number.
-fn advance(
-    transaction: &Transaction<'_>,
-    part: &Part,
-    from: i64,
-    to: i64,
-) -> rusqlite::Result<Option<i64>> {
+fn advance(transaction: &Transaction<'_>, part: &Part, from: i64, to: i64) -> rusqlite::Result<Option<i64>> {
     let id = part.building.as_str();
     let moved = transaction
-        .prepare_cached("UPDATE building SET position = ?, live_locks = ? WHERE id = ? AND position = ? RETURNING number")?
+        .prepare_cached(
+            "UPDATE building SET position = ?, live_locks = ? WHERE id = ? AND position = ? RETURNING number",
+        )?
         .query_row(params![to, part.live_locks, id, from], |row| row.get(0))
         .optional()?;
     if moved.is_some() || from != 0 {
@@ -282,9 +257,7 @@ fn advance(
 
 fn position_of(transaction: &Transaction<'_>, building: &BuildingId) -> rusqlite::Result<u64> {
     let mut statement = transaction.prepare_cached("SELECT position FROM building WHERE id = ?")?;
-    let position: Option<i64> = statement
-        .query_row([building.as_str()], |row| row.get(0))
-        .optional()?;
+    let position: Option<i64> = statement.query_row([building.as_str()], |row| row.get(0)).optional()?;
     Ok(position.unwrap_or(0).cast_unsigned())
 }
 
@@ -303,8 +276,5 @@ fn audit(transaction: &Transaction<'_>, records: &[AuditRecord]) -> rusqlite::Re
         ])?;
     }
     let oldest_kept = transaction.last_insert_rowid() - AUDIT_RECORDS_MAX as i64;
-    transaction
-        .prepare_cached("DELETE FROM audit WHERE id <= ?")?
-        .execute([oldest_kept])
-        .map(drop)
+    transaction.prepare_cached("DELETE FROM audit WHERE id <= ?")?.execute([oldest_kept]).map(drop)
 }

@@ -80,8 +80,7 @@ impl Refusal {
         object.ascii("timestamp", &at.rfc3339());
         object.end();
         let retry = if matches!(self.status, 429 | 503) { "Retry-After: 5\r\n" } else { "" };
-        let upgrade =
-            if self.status == 426 { "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" } else { "" };
+        let upgrade = if self.status == 426 { "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" } else { "" };
         let mut out = format!(
             "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{retry}{upgrade}\
              Connection: close\r\n\r\n",

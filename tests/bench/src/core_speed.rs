@@ -35,11 +35,7 @@ pub fn measure(program: &Path, markdown: bool) -> io::Result<String> {
     sys::pin_child(&mut command, SERVER_CPU);
     let output = command.output()?;
     if !output.status.success() {
-        return Err(io::Error::other(format!(
-            "{}: {}",
-            program.display(),
-            output.status
-        )));
+        return Err(io::Error::other(format!("{}: {}", program.display(), output.status)));
     }
     Ok(lay_out(&String::from_utf8_lossy(&output.stdout), markdown))
 }
@@ -51,8 +47,7 @@ fn lay_out(printed: &str, markdown: bool) -> String {
     }
     for line in printed.lines() {
         let mut words = line.split_whitespace();
-        let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse::<f64>))
-        else {
+        let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse::<f64>)) else {
             continue;
         };
         let unit = words.collect::<Vec<_>>().join(" ");
@@ -68,9 +63,7 @@ fn lay_out(printed: &str, markdown: bool) -> String {
 }
 
 fn verdict(name: &str, value: f64, unit: &str) -> String {
-    let goal = GOALS
-        .iter()
-        .find(|(word, goal_unit, _)| name.contains(word) && unit == *goal_unit);
+    let goal = GOALS.iter().find(|(word, goal_unit, _)| name.contains(word) && unit == *goal_unit);
     let Some((_, _, goal)) = goal else {
         return String::new();
     };
@@ -78,11 +71,7 @@ fn verdict(name: &str, value: f64, unit: &str) -> String {
         Goal::AtLeast(bound) => ("≥", bound, value >= bound),
         Goal::AtMost(bound) => ("≤", bound, value <= bound),
     };
-    format!(
-        "goal {sign} {}: {}",
-        number(bound),
-        if met { "met" } else { "MISSED" }
-    )
+    format!("goal {sign} {}: {}", number(bound), if met { "met" } else { "MISSED" })
 }
 
 #[cfg(test)]

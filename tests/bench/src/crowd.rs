@@ -44,9 +44,7 @@ pub fn gather(
         let before = joined;
         swarm.turn(|id, happening, _| match happening {
             Happening::Opened => opened.push(id),
-            Happening::Message(message) => {
-                joined += usize::from(dialect.understand(message) == Heard::Joined)
-            }
+            Happening::Message(message) => joined += usize::from(dialect.understand(message) == Heard::Joined),
             Happening::Closed(reason) => ended = Some(reason),
         })?;
         for id in opened.drain(..) {
@@ -55,16 +53,12 @@ pub fn gather(
             swarm.send(id, &frames)?;
         }
         if let Some(reason) = ended {
-            return Err(io::Error::other(format!(
-                "after {joined} of {count} had joined: {reason}"
-            )));
+            return Err(io::Error::other(format!("after {joined} of {count} had joined: {reason}")));
         }
         if joined > before {
             progress = Instant::now();
         } else if progress.elapsed() > STALL {
-            return Err(io::Error::other(format!(
-                "{joined} of {count} had joined, then nobody for {STALL:?}"
-            )));
+            return Err(io::Error::other(format!("{joined} of {count} had joined, then nobody for {STALL:?}")));
         }
     }
     settle(&mut swarm)?;

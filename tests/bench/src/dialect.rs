@@ -44,10 +44,7 @@ pub enum Heard<'a> {
 
 impl Dialect {
     pub fn new(speech: Speech) -> Self {
-        Self {
-            speech,
-            cursor: Finder::new(b"\"cursor_position\":"),
-        }
+        Self { speech, cursor: Finder::new(b"\"cursor_position\":") }
     }
 
     pub fn path(&self, user: usize) -> String {
@@ -59,15 +56,9 @@ impl Dialect {
             Speech::Floor => text(out, format_args!("J room{room}")),
             Speech::Arxosrt { hello } => {
                 if hello {
-                    text(
-                        out,
-                        format_args!(r#"{{"type":"hello","protocol":2,"features":["resume"]}}"#),
-                    );
+                    text(out, format_args!(r#"{{"type":"hello","protocol":2,"features":["resume"]}}"#));
                 }
-                text(
-                    out,
-                    format_args!(r#"{{"type":"join_room","room_id":"room{room}"}}"#),
-                );
+                text(out, format_args!(r#"{{"type":"join_room","room_id":"room{room}"}}"#));
             }
         }
     }
@@ -77,12 +68,7 @@ impl Dialect {
         frame::push_masked(out, Opcode::Text, |out| match self.speech {
             Speech::Floor => out.resize(out.len() + body_bytes, b'x'),
             Speech::Arxosrt { .. } => {
-                write(
-                    out,
-                    format_args!(
-                        r#"{{"type":"broadcast","room_id":"room{room}","message":{{"d":""#
-                    ),
-                );
+                write(out, format_args!(r#"{{"type":"broadcast","room_id":"room{room}","message":{{"d":""#));
                 out.resize(out.len() + body_bytes, b'x');
                 out.extend_from_slice(br#""}}"#);
             }
@@ -90,10 +76,7 @@ impl Dialect {
     }
 
     pub fn push_presence(&self, out: &mut Vec<u8>, user: u32, n: u32) {
-        text(
-            out,
-            format_args!(r#"{{"type":"update_presence","cursor_position":[{user},{n}]}}"#),
-        );
+        text(out, format_args!(r#"{{"type":"update_presence","cursor_position":[{user},{n}]}}"#));
     }
 
     pub fn push_acquire(&self, out: &mut Vec<u8>, room: usize, object: usize) {
@@ -115,9 +98,7 @@ impl Dialect {
 
     /// Leaves without being missed: a server need not keep the session of who says goodbye.
     pub fn push_goodbye(&self, out: &mut Vec<u8>) {
-        frame::push_masked(out, Opcode::Close, |out| {
-            out.extend_from_slice(&1000_u16.to_be_bytes())
-        });
+        frame::push_masked(out, Opcode::Close, |out| out.extend_from_slice(&1000_u16.to_be_bytes()));
     }
 
     pub fn understand<'a>(&self, message: &'a [u8]) -> Heard<'a> {
@@ -136,9 +117,7 @@ impl Dialect {
                 string_after(message, b"\"lock_id\":").map_or(Heard::Refused, Heard::LockGranted)
             }
             b"lock_release_response" if succeeded(message) => Heard::LockReleased,
-            b"lock_response" | b"lock_release_response" | b"error" | b"resync_required" => {
-                Heard::Refused
-            }
+            b"lock_response" | b"lock_release_response" | b"error" | b"resync_required" => Heard::Refused,
             _ => Heard::Other,
         }
     }
@@ -152,10 +131,7 @@ impl Dialect {
             return Heard::Other;
         };
         // A server may have made a float of it: what follows the point is skipped.
-        let comma = rest
-            .iter()
-            .position(|byte| *byte == b',')
-            .unwrap_or(rest.len());
+        let comma = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
         match next_number(&rest[comma..]) {
             Some((n, _)) => Heard::Presence { user, n },
             None => Heard::Other,
@@ -168,29 +144,19 @@ fn text(out: &mut Vec<u8>, message: std::fmt::Arguments<'_>) {
 }
 
 fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to memory does not fail");
+    out.write_fmt(text).expect("writing to memory does not fail");
 }
 
 /// The value of `type`, which every known server writes first.
 fn kind(message: &[u8]) -> &[u8] {
     let key = b"\"type\":";
-    let at = if message[1.min(message.len())..].starts_with(key) {
-        Some(1)
-    } else {
-        memmem::find(message, key)
-    };
-    at.and_then(|at| string_at(&message[at + key.len()..]))
-        .unwrap_or_default()
+    let at = if message[1.min(message.len())..].starts_with(key) { Some(1) } else { memmem::find(message, key) };
+    at.and_then(|at| string_at(&message[at + key.len()..])).unwrap_or_default()
 }
 
 fn succeeded(message: &[u8]) -> bool {
     let key = b"\"success\":";
-    memmem::find(message, key).is_some_and(|at| {
-        message[at + key.len()..]
-            .trim_ascii_start()
-            .starts_with(b"true")
-    })
+    memmem::find(message, key).is_some_and(|at| message[at + key.len()..].trim_ascii_start().starts_with(b"true"))
 }
 
 fn string_after<'a>(message: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
@@ -206,15 +172,10 @@ fn string_at(bytes: &[u8]) -> Option<&[u8]> {
 /// The first number in `bytes`, and what follows it.
 fn next_number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let start = bytes.iter().position(u8::is_ascii_digit)?;
-    let digits = bytes[start..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let digits = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let value = bytes[start..start + digits]
         .iter()
-        .fold(0_u32, |value, digit| {
-            value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'))
-        });
+        .fold(0_u32, |value, digit| value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
     Some((value, &bytes[start + digits..]))
 }
 
@@ -226,46 +187,16 @@ mod tests {
     fn answers_are_understood_however_they_are_spaced() {
         let json = Dialect::new(Speech::Arxosrt { hello: true });
         let cases: [(&str, Heard<'_>); 11] = [
-            (
-                r#"{"type":"room_state","room_id":"room1","users":[]}"#,
-                Heard::Joined,
-            ),
-            (
-                r#"{"type": "broadcast", "message": {"d": "x"}}"#,
-                Heard::Broadcast,
-            ),
-            (
-                r#"{"room_id":"room1","type":"broadcast"}"#,
-                Heard::Broadcast,
-            ),
-            (
-                r#"{"type":"presence_updated","cursor_position":[12,345]}"#,
-                Heard::Presence { user: 12, n: 345 },
-            ),
-            (
-                r#"{"type": "presence_updated", "cursor_position": [12.0, 3.0]}"#,
-                Heard::Presence { user: 12, n: 3 },
-            ),
-            (
-                r#"{"type":"presence_updated","cursor_position":null}"#,
-                Heard::Other,
-            ),
-            (
-                r#"{"type":"lock_response","success":true,"lock_id":"ab-1"}"#,
-                Heard::LockGranted(b"ab-1"),
-            ),
-            (
-                r#"{"type": "lock_response", "success": false, "lock_id": "ab-1"}"#,
-                Heard::Refused,
-            ),
-            (
-                r#"{"type":"lock_release_response","success":true,"lock_id":"ab-1"}"#,
-                Heard::LockReleased,
-            ),
-            (
-                r#"{"type":"user_joined_room","user_id":"u1"}"#,
-                Heard::Other,
-            ),
+            (r#"{"type":"room_state","room_id":"room1","users":[]}"#, Heard::Joined),
+            (r#"{"type": "broadcast", "message": {"d": "x"}}"#, Heard::Broadcast),
+            (r#"{"room_id":"room1","type":"broadcast"}"#, Heard::Broadcast),
+            (r#"{"type":"presence_updated","cursor_position":[12,345]}"#, Heard::Presence { user: 12, n: 345 }),
+            (r#"{"type": "presence_updated", "cursor_position": [12.0, 3.0]}"#, Heard::Presence { user: 12, n: 3 }),
+            (r#"{"type":"presence_updated","cursor_position":null}"#, Heard::Other),
+            (r#"{"type":"lock_response","success":true,"lock_id":"ab-1"}"#, Heard::LockGranted(b"ab-1")),
+            (r#"{"type": "lock_response", "success": false, "lock_id": "ab-1"}"#, Heard::Refused),
+            (r#"{"type":"lock_release_response","success":true,"lock_id":"ab-1"}"#, Heard::LockReleased),
+            (r#"{"type":"user_joined_room","user_id":"u1"}"#, Heard::Other),
             ("", Heard::Other),
         ];
         for (message, heard) in cases {
@@ -281,13 +212,7 @@ mod tests {
         let mut out = Vec::new();
         floor.push_presence(&mut out, 7, 4_000_000_000);
         let message = unmasked(&mut out);
-        assert_eq!(
-            floor.understand(message),
-            Heard::Presence {
-                user: 7,
-                n: 4_000_000_000
-            }
-        );
+        assert_eq!(floor.understand(message), Heard::Presence { user: 7, n: 4_000_000_000 });
     }
 
     #[test]
@@ -297,19 +222,11 @@ mod tests {
         assert_eq!(unmasked(&mut out), [b'x'; 100]);
         let mut out = Vec::new();
         Dialect::new(Speech::Arxosrt { hello: false }).push_broadcast(&mut out, 3, 4);
-        assert_eq!(
-            unmasked(&mut out),
-            br#"{"type":"broadcast","room_id":"room3","message":{"d":"xxxx"}}"#
-        );
+        assert_eq!(unmasked(&mut out), br#"{"type":"broadcast","room_id":"room3","message":{"d":"xxxx"}}"#);
     }
 
     fn unmasked(bytes: &mut [u8]) -> &[u8] {
-        let frame::Found::Frame {
-            start, end, mask, ..
-        } = frame::find(bytes)
-        else {
-            panic!("no frame")
-        };
+        let frame::Found::Frame { start, end, mask, .. } = frame::find(bytes) else { panic!("no frame") };
         frame::apply_mask(&mut bytes[start..end], mask.expect("clients mask"));
         &bytes[start..end]
     }

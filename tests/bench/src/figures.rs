@@ -64,24 +64,12 @@ pub struct Summary {
 impl Summary {
     /// `None` for no values at all.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values
-            .into_iter()
-            .filter(|value| value.is_finite())
-            .collect();
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            (values[middle - 1] + values[middle]) / 2.0
-        };
-        Some(Self {
-            median,
-            min,
-            max,
-            count: values.len(),
-        })
+        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        Some(Self { median, min, max, count: values.len() })
     }
 }
 
@@ -91,14 +79,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_the_middle_and_both_ends() {
-        let summary = |median, min, max, count| {
-            Some(Summary {
-                median,
-                min,
-                max,
-                count,
-            })
-        };
+        let summary = |median, min, max, count| Some(Summary { median, min, max, count });
         let cases: [(&[f64], Option<Summary>); 5] = [
             (&[], None),
             (&[3.0], summary(3.0, 3.0, 3.0, 1)),

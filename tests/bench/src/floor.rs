@@ -103,14 +103,7 @@ impl Floor {
             });
             self.epoll.add(&socket, id, Interest::Read)?;
             let (tail, out) = (Vec::new(), Vec::new());
-            self.clients[id] = Some(Client {
-                socket,
-                upgraded: false,
-                room: None,
-                tail,
-                out,
-                blocked: false,
-            });
+            self.clients[id] = Some(Client { socket, upgraded: false, room: None, tail, out, blocked: false });
         }
         Ok(())
     }
@@ -152,12 +145,7 @@ impl Floor {
         loop {
             let rest = &mut bytes[used..];
             match frame::find(rest) {
-                Found::Frame {
-                    opcode,
-                    start,
-                    end,
-                    mask,
-                } => {
+                Found::Frame { opcode, start, end, mask } => {
                     if let Some(mask) = mask {
                         frame::apply_mask(&mut rest[start..end], mask);
                     }
@@ -190,10 +178,7 @@ impl Floor {
             return end + 4;
         }
         // Everything else is the question whether the floor is ready, asked before the measurement.
-        self.write(
-            id,
-            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-        );
+        self.write(id, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         self.doomed.push(id);
         bytes.len()
     }
@@ -247,11 +232,7 @@ impl Floor {
     fn relay(&mut self, from: usize, room: usize, frame: &[u8]) {
         let members = std::mem::take(&mut self.rooms[room]);
         for member in members.iter().copied().filter(|member| *member != from) {
-            if self.corked {
-                self.gather(member, frame)
-            } else {
-                self.write(member, frame)
-            }
+            if self.corked { self.gather(member, frame) } else { self.write(member, frame) }
         }
         self.rooms[room] = members;
     }
@@ -273,11 +254,7 @@ impl Floor {
         let Some(client) = self.clients[id].as_mut() else {
             return;
         };
-        let written = if client.out.is_empty() {
-            client.socket.write(bytes).unwrap_or(0)
-        } else {
-            0
-        };
+        let written = if client.out.is_empty() { client.socket.write(bytes).unwrap_or(0) } else { 0 };
         if written == bytes.len() {
             return;
         }
@@ -313,9 +290,7 @@ impl Floor {
             return;
         };
         client.blocked = true;
-        let _ = self
-            .epoll
-            .change(&client.socket, id, Interest::ReadAndWrite);
+        let _ = self.epoll.change(&client.socket, id, Interest::ReadAndWrite);
     }
 
     fn end_turn(&mut self) {

@@ -26,12 +26,7 @@ pub enum Opcode {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// The frame's payload is `bytes[start..end]`; the next frame begins at `end`.
-    Frame {
-        opcode: Opcode,
-        start: usize,
-        end: usize,
-        mask: Option<[u8; 4]>,
-    },
+    Frame { opcode: Opcode, start: usize, end: usize, mask: Option<[u8; 4]> },
     /// Not a whole frame yet.
     Incomplete,
     /// Not a frame that this parser knows.
@@ -57,9 +52,7 @@ pub fn find(bytes: &[u8]) -> Found {
             _ => return Found::Incomplete,
         },
         127 => match rest {
-            [a, b, c, d, e, f, g, h, ..] => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8)
-            }
+            [a, b, c, d, e, f, g, h, ..] => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8),
             _ => return Found::Incomplete,
         },
         short => (u64::from(short), 0),
@@ -74,37 +67,19 @@ pub fn find(bytes: &[u8]) -> Found {
     if bytes.len() < end {
         return Found::Incomplete;
     }
-    let mask = masked.then(|| {
-        [
-            bytes[mask_at],
-            bytes[mask_at + 1],
-            bytes[mask_at + 2],
-            bytes[mask_at + 3],
-        ]
-    });
-    Found::Frame {
-        opcode,
-        start,
-        end,
-        mask,
-    }
+    let mask = masked.then(|| [bytes[mask_at], bytes[mask_at + 1], bytes[mask_at + 2], bytes[mask_at + 3]]);
+    Found::Frame { opcode, start, end, mask }
 }
 
 /// Applies a mask, or takes it off.
 pub fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
-    let wide = u64::from_ne_bytes([
-        mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3],
-    ]);
+    let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
     let mut words = payload.chunks_exact_mut(8);
     for word in &mut words {
         let value = u64::from_ne_bytes(word.try_into().expect("chunks_exact gives eight bytes"));
         word.copy_from_slice(&(value ^ wide).to_ne_bytes());
     }
-    for (byte, key) in words
-        .into_remainder()
-        .iter_mut()
-        .zip(mask.into_iter().cycle())
-    {
+    for (byte, key) in words.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
         *byte ^= key;
     }
 }
@@ -148,10 +123,7 @@ impl Header {
             Opcode::Ping => 0x89,
             Opcode::Pong => 0x8a,
         };
-        let mut header = Self {
-            bytes: [0; HEADER_BYTES_MAX],
-            length: 0,
-        };
+        let mut header = Self { bytes: [0; HEADER_BYTES_MAX], length: 0 };
         match payload_bytes {
             0..126 => header.push(&[first, payload_bytes as u8]),
             126..65_536 => {
@@ -189,32 +161,14 @@ mod tests {
 
             let mut plain = Vec::new();
             push_plain(&mut plain, Opcode::Text, &payload);
-            let Found::Frame {
-                opcode,
-                start,
-                end,
-                mask,
-            } = find(&plain)
-            else {
-                panic!("{length}")
-            };
+            let Found::Frame { opcode, start, end, mask } = find(&plain) else { panic!("{length}") };
             assert_eq!((opcode, end, mask), (Opcode::Text, plain.len(), None));
             assert_eq!(&plain[start..end], payload);
 
             let mut masked = b"before".to_vec();
-            push_masked(&mut masked, Opcode::Binary, |out| {
-                out.extend_from_slice(&payload)
-            });
+            push_masked(&mut masked, Opcode::Binary, |out| out.extend_from_slice(&payload));
             let frame = &mut masked[6..];
-            let Found::Frame {
-                opcode,
-                start,
-                end,
-                mask,
-            } = find(frame)
-            else {
-                panic!("{length}")
-            };
+            let Found::Frame { opcode, start, end, mask } = find(frame) else { panic!("{length}") };
             assert_eq!((opcode, end), (Opcode::Binary, frame.len()));
             apply_mask(&mut frame[start..end], mask.expect("a client masks"));
             assert_eq!(&frame[start..end], payload);
@@ -226,15 +180,9 @@ mod tests {
     fn every_true_prefix_of_a_frame_is_incomplete() {
         for length in [0, 5, 126, 300, 65_536] {
             let mut frame = Vec::new();
-            push_masked(&mut frame, Opcode::Text, |out| {
-                out.resize(out.len() + length, b'x')
-            });
+            push_masked(&mut frame, Opcode::Text, |out| out.resize(out.len() + length, b'x'));
             for cut in (0..frame.len()).filter(|cut| *cut < 20 || *cut + 20 > frame.len()) {
-                assert_eq!(
-                    find(&frame[..cut]),
-                    Found::Incomplete,
-                    "{length} cut at {cut}"
-                );
+                assert_eq!(find(&frame[..cut]), Found::Incomplete, "{length} cut at {cut}");
             }
         }
     }
@@ -245,29 +193,14 @@ mod tests {
         push_plain(&mut bytes, Opcode::Ping, b"one");
         let first = bytes.len();
         push_plain(&mut bytes, Opcode::Text, b"two");
-        assert_eq!(
-            find(&bytes),
-            Found::Frame {
-                opcode: Opcode::Ping,
-                start: 2,
-                end: first,
-                mask: None
-            }
-        );
-        let Found::Frame { start, end, .. } = find(&bytes[first..]) else {
-            panic!()
-        };
+        assert_eq!(find(&bytes), Found::Frame { opcode: Opcode::Ping, start: 2, end: first, mask: None });
+        let Found::Frame { start, end, .. } = find(&bytes[first..]) else { panic!() };
         assert_eq!(&bytes[first..][start..end], b"two");
     }
 
     #[test]
     fn fragments_reserved_bits_and_absurd_lengths_are_broken() {
-        for bytes in [
-            &[0x01, 0x00][..],
-            &[0xc1, 0x00],
-            &[0x83, 0x00],
-            &[0x81, 127, 1, 0, 0, 0, 0, 0, 0, 0],
-        ] {
+        for bytes in [&[0x01, 0x00][..], &[0xc1, 0x00], &[0x83, 0x00], &[0x81, 127, 1, 0, 0, 0, 0, 0, 0, 0]] {
             assert!(matches!(find(bytes), Found::Broken(_)), "{bytes:?}");
         }
     }

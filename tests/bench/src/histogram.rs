@@ -19,17 +19,11 @@ pub struct Histogram {
 
 impl Histogram {
     pub fn new() -> Self {
-        Self {
-            counts: vec![0; SLOTS],
-            total: 0,
-            largest_ns: 0,
-        }
+        Self { counts: vec![0; SLOTS], total: 0, largest_ns: 0 }
     }
 
     pub fn record(&mut self, latency: Duration) {
-        let ns = u64::try_from(latency.as_nanos())
-            .unwrap_or(u64::MAX)
-            .min((1 << VALUE_BITS_MAX) - 1);
+        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).min((1 << VALUE_BITS_MAX) - 1);
         self.counts[slot_of(ns)] += 1;
         self.total += 1;
         self.largest_ns = self.largest_ns.max(ns);
@@ -95,9 +89,7 @@ mod tests {
 
     #[test]
     fn each_value_lies_in_its_slot_and_slots_follow_each_other() {
-        for ns in
-            (0..5_000).chain((13..39).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]))
-        {
+        for ns in (0..5_000).chain((13..39).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1])) {
             let slot = slot_of(ns);
             assert!(ns <= largest_in(slot), "{ns}");
             assert!(slot == 0 || ns > largest_in(slot - 1), "{ns}");
@@ -124,10 +116,7 @@ mod tests {
         for percent in [1.0, 50.0, 90.0, 99.0, 99.9, 100.0] {
             let exact = values[((percent / 100.0 * 10_000.0_f64).ceil() as usize).max(1) - 1];
             let found = histogram.percentile(percent).as_nanos() as u64;
-            assert!(
-                found >= exact && found <= exact + exact / 64 + 1,
-                "p{percent}: {found} for {exact}"
-            );
+            assert!(found >= exact && found <= exact + exact / 64 + 1, "p{percent}: {found} for {exact}");
         }
         assert_eq!(histogram.max().as_nanos() as u64, values[9_999]);
     }

@@ -25,9 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn serve_floor(port: &str, manner: &str) -> io::Result<()> {
-    let port = port
-        .parse()
-        .map_err(|e| io::Error::other(format!("{port}: {e}")))?;
+    let port = port.parse().map_err(|e| io::Error::other(format!("{port}: {e}")))?;
     arxosrt_bench::sys::raise_file_limit()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     match floor::serve(listener, manner == "corked")? {}

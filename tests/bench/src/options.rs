@@ -22,12 +22,7 @@ pub struct Options {
     pub runs: Option<usize>,
 
     /// Which servers to measure.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "floor,arxosrtd,node,fastapi"
-    )]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "floor,arxosrtd,node,fastapi")]
     pub peers: Vec<Peer>,
 
     /// Short windows, smaller crowds and one run: to see that it works, not to quote.
@@ -53,11 +48,7 @@ pub struct Options {
 
 impl Options {
     pub fn scenarios(&self) -> Vec<Scenario> {
-        if self.scenarios.is_empty() {
-            Scenario::value_variants().to_vec()
-        } else {
-            self.scenarios.clone()
-        }
+        if self.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { self.scenarios.clone() }
     }
 
     pub fn runs_of(&self, scenario: Scenario) -> usize {
@@ -92,18 +83,8 @@ mod tests {
 
     #[test]
     fn the_floor_is_two_floors_and_comes_first() {
-        let options = Options::parse_from([
-            "arxosrt-bench",
-            "fanout",
-            "--peers",
-            "node,floor",
-            "--nice",
-            "-15",
-        ]);
-        assert_eq!(
-            options.peers(),
-            [Peer::Floor, Peer::FloorCorked, Peer::Node]
-        );
+        let options = Options::parse_from(["arxosrt-bench", "fanout", "--peers", "node,floor", "--nice", "-15"]);
+        assert_eq!(options.peers(), [Peer::Floor, Peer::FloorCorked, Peer::Node]);
         assert_eq!(options.scenarios(), [Scenario::Fanout]);
         assert_eq!(options.nice, Some(-15));
     }

@@ -78,13 +78,7 @@ impl Stable {
     pub fn new(floor: PathBuf, daemon: Option<PathBuf>) -> Self {
         let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let workspace = package.join("../..");
-        Self {
-            workspace,
-            cache: package.join(".cache"),
-            package,
-            floor,
-            daemon,
-        }
+        Self { workspace, cache: package.join(".cache"), package, floor, daemon }
     }
 
     /// Builds or installs what `peer` needs, and says why if that cannot be done.
@@ -96,26 +90,14 @@ impl Stable {
             Peer::Node => self.install(
                 "node",
                 &["package.json", "server.mjs"],
-                &[&[
-                    "npm",
-                    "install",
-                    "--no-audit",
-                    "--no-fund",
-                    "--no-package-lock",
-                ]],
+                &[&["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]],
             ),
             Peer::Fastapi => self.install(
                 "fastapi",
                 &["requirements.txt", "server.py"],
                 &[
                     &["python3", "-m", "venv", "venv"],
-                    &[
-                        "venv/bin/pip",
-                        "install",
-                        "--quiet",
-                        "--requirement",
-                        "requirements.txt",
-                    ],
+                    &["venv/bin/pip", "install", "--quiet", "--requirement", "requirements.txt"],
                 ],
             ),
         }
@@ -128,31 +110,19 @@ impl Stable {
     }
 
     /// The command that serves on `address` and keeps its files in `data`.
-    pub fn command(
-        &self,
-        peer: Peer,
-        engine: Engine,
-        address: SocketAddrV4,
-        data: &Path,
-    ) -> Command {
+    pub fn command(&self, peer: Peer, engine: Engine, address: SocketAddrV4, data: &Path) -> Command {
         let port = address.port().to_string();
         match peer {
             Peer::Floor | Peer::FloorCorked => {
                 let mut command = Command::new(&self.floor);
                 command.args(["floor-server", &port]);
-                command.arg(if peer == Peer::Floor {
-                    "plain"
-                } else {
-                    "corked"
-                });
+                command.arg(if peer == Peer::Floor { "plain" } else { "corked" });
                 command
             }
             Peer::Arxosrtd => self.daemon_command(engine, address, data),
             Peer::Node => {
                 let mut command = Command::new("node");
-                command
-                    .current_dir(self.cache.join("node"))
-                    .args(["server.mjs", &port]);
+                command.current_dir(self.cache.join("node")).args(["server.mjs", &port]);
                 command
             }
             Peer::Fastapi => {
@@ -165,10 +135,7 @@ impl Stable {
     }
 
     fn daemon_command(&self, engine: Engine, address: SocketAddrV4, data: &Path) -> Command {
-        let program = self
-            .daemon
-            .clone()
-            .unwrap_or_else(|| self.release("arxosrtd"));
+        let program = self.daemon.clone().unwrap_or_else(|| self.release("arxosrtd"));
         let engine = match engine {
             Engine::Memory => "memory",
             Engine::Embedded => "embedded",
@@ -191,18 +158,14 @@ impl Stable {
 
     /// Something below the directory where the release build of this workspace goes.
     fn release(&self, below: &str) -> PathBuf {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or(self.workspace.join("target"), PathBuf::from);
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(self.workspace.join("target"), PathBuf::from);
         target.join("release").join(below)
     }
 
     fn cargo_build(&self, what: &[&str]) -> Result<(), String> {
         let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
         let mut command = Command::new(cargo);
-        command
-            .current_dir(&self.workspace)
-            .args(["build", "--release", "--quiet"])
-            .args(what);
+        command.current_dir(&self.workspace).args(["build", "--release", "--quiet"]).args(what);
         succeed(&mut command)
     }
 
@@ -212,11 +175,7 @@ impl Stable {
         let in_home = |e: io::Error| format!("{}: {e}", home.display());
         fs::create_dir_all(&home).map_err(in_home)?;
         for file in files {
-            fs::copy(
-                self.package.join("peers").join(name).join(file),
-                home.join(file),
-            )
-            .map_err(in_home)?;
+            fs::copy(self.package.join("peers").join(name).join(file), home.join(file)).map_err(in_home)?;
         }
         let wanted = fs::read(home.join(files[0])).map_err(in_home)?;
         let stamp = home.join("installed");
@@ -238,9 +197,5 @@ fn succeed(command: &mut Command) -> Result<(), String> {
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = complaint.trim().lines().collect();
-    Err(format!(
-        "{name}: {}: {}",
-        output.status,
-        lines[lines.len().saturating_sub(12)..].join("\n")
-    ))
+    Err(format!("{name}: {}: {}", output.status, lines[lines.len().saturating_sub(12)..].join("\n")))
 }

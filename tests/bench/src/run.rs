@@ -34,33 +34,21 @@ pub fn run(options: &Options) -> io::Result<()> {
             }
         });
     }
-    let core = scenarios
-        .contains(&Scenario::Core)
-        .then(|| stable.example("arxosrt-sim", "core_speed"));
+    let core = scenarios.contains(&Scenario::Core).then(|| stable.example("arxosrt-sim", "core_speed"));
 
     // Only now: building on one CPU would take twice as long.
     let open_files = sys::raise_file_limit()?;
     if open_files < OPEN_FILES_MIN {
-        eprintln!(
-            "warning: only {open_files} files may be open, so scenarios with many connections will fail"
-        );
+        eprintln!("warning: only {open_files} files may be open, so scenarios with many connections will fail");
     }
     if let Some(nice) = options.nice {
         raise_priority(nice);
     }
-    sys::pin_self(GENERATOR_CPU).map_err(|e| {
-        io::Error::new(
-            e.kind(),
-            format!("the generator needs CPU {GENERATOR_CPU} for itself: {e}"),
-        )
-    })?;
+    sys::pin_self(GENERATOR_CPU)
+        .map_err(|e| io::Error::new(e.kind(), format!("the generator needs CPU {GENERATOR_CPU} for itself: {e}")))?;
 
     let rows = measure(options, &stable, &scenarios, &peers);
-    let print = if options.markdown {
-        table::as_markdown
-    } else {
-        table::as_text
-    };
+    let print = if options.markdown { table::as_markdown } else { table::as_text };
     println!("{}", machine());
     println!();
     if !rows.is_empty() {
@@ -75,11 +63,7 @@ pub fn run(options: &Options) -> io::Result<()> {
 }
 
 fn measure(options: &Options, stable: &Stable, scenarios: &[Scenario], peers: &[Peer]) -> Vec<Row> {
-    let scale = if options.quick {
-        Scale::QUICK
-    } else {
-        Scale::FULL
-    };
+    let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
     let mut rows = Vec::new();
     for scenario in scenarios {
         let mut sections: Vec<Section> = scenario.cases().iter().map(Section::new).collect();
@@ -88,25 +72,13 @@ fn measure(options: &Options, stable: &Stable, scenarios: &[Scenario], peers: &[
             for peer in peers.iter().copied().filter(|peer| scenario.suits(*peer)) {
                 eprintln!("{} {}/{runs}: {peer}", scenario.name(), round + 1);
                 let dialect = Dialect::new(peer.speech(!options.old_client));
-                let stage = Stage {
-                    stable,
-                    peer,
-                    dialect,
-                    scale,
-                    round,
-                };
+                let stage = Stage { stable, peer, dialect, scale, round };
                 match scenario.run(&stage) {
                     Ok(answers) => {
                         for (case, figures) in answers {
-                            let section = sections
-                                .iter_mut()
-                                .find(|section| std::ptr::eq(section.case, case));
+                            let section = sections.iter_mut().find(|section| std::ptr::eq(section.case, case));
                             let section = section.expect("a scenario answers its own cases");
-                            section
-                                .rounds
-                                .entry(peer)
-                                .or_default()
-                                .insert(round, figures);
+                            section.rounds.entry(peer).or_default().insert(round, figures);
                         }
                     }
                     Err(problem) => {
@@ -132,24 +104,12 @@ fn raise_priority(nice: i32) {
 /// What a figure needs to be understood later: the machine and the versions.
 fn machine() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let model = model.trim_start_matches([' ', '\t', ':']);
-    let cpus = cpuinfo
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
+    let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let said = |program: &str, argument: &str| {
-        let output = Command::new(program)
-            .arg(argument)
-            .stderr(Stdio::null())
-            .output();
-        output.map_or_else(
-            |_| "–".to_owned(),
-            |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        )
+        let output = Command::new(program).arg(argument).stderr(Stdio::null()).output();
+        output.map_or_else(|_| "–".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     format!(
         "{cpus} × {model}; Linux {}; node {}; {}; server on CPU {SERVER_CPU}, generator on CPU {GENERATOR_CPU}, loopback",

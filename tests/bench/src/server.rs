@@ -32,18 +32,11 @@ impl Server {
     /// Starts `command`, pinned, and waits until `GET /ready` answers 200.
     pub fn start(mut command: Command, address: SocketAddrV4, log: &Path) -> io::Result<Self> {
         let output = File::create(log)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         sys::pin_child(&mut command, SERVER_CPU);
         let began = Instant::now();
         let child = command.spawn()?;
-        let mut server = Self {
-            child,
-            address,
-            ready_after: Duration::ZERO,
-        };
+        let mut server = Self { child, address, ready_after: Duration::ZERO };
         loop {
             if is_ready(address) {
                 server.ready_after = began.elapsed();
@@ -94,10 +87,7 @@ impl Drop for Server {
 /// A port of this machine that nobody listens on.
 pub fn free_address() -> io::Result<SocketAddrV4> {
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(SocketAddrV4::new(
-        Ipv4Addr::LOCALHOST,
-        probe.local_addr()?.port(),
-    ))
+    Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, probe.local_addr()?.port()))
 }
 
 /// Reads the clocks at the beginning of a window, and says at its end what was used.
@@ -133,11 +123,7 @@ impl Meter {
         let cpus = cpu_count() as f64;
         let foreign = machine.saturating_sub(used + generator);
         let foreign_percent = 100.0 * foreign.as_secs_f64() / (elapsed.as_secs_f64() * cpus);
-        Ok(Used {
-            elapsed,
-            server: used,
-            foreign_percent,
-        })
+        Ok(Used { elapsed, server: used, foreign_percent })
     }
 }
 
@@ -145,10 +131,7 @@ fn is_ready(address: SocketAddrV4) -> bool {
     let ask = || -> io::Result<bool> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(READY_ANSWER_DEADLINE))?;
-        write!(
-            stream,
-            "GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
+        write!(stream, "GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut status = [0; 12];
         stream.read_exact(&mut status)?;
         Ok(status.ends_with(b" 200"))
@@ -159,50 +142,30 @@ fn is_ready(address: SocketAddrV4) -> bool {
 fn get(address: SocketAddrV4, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(READY_ANSWER_DEADLINE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    Ok(answer
-        .split_once("\r\n\r\n")
-        .map_or(String::new(), |(_, body)| body.to_owned()))
+    Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
 }
 
 /// CPU time that all CPUs together have spent not idle.
 fn machine_cpu() -> io::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     let first = stat.lines().next().unwrap_or_default();
-    let fields: Vec<f64> = first
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
+    let fields: Vec<f64> = first.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal guest guest_nice; guest time is already in user.
-    let busy: f64 = fields
-        .iter()
-        .take(8)
-        .enumerate()
-        .filter(|(i, _)| !matches!(i, 3 | 4))
-        .map(|(_, v)| v)
-        .sum();
+    let busy: f64 = fields.iter().take(8).enumerate().filter(|(i, _)| !matches!(i, 3 | 4)).map(|(_, v)| v).sum();
     Ok(Duration::from_secs_f64(busy / TICKS_PER_SECOND))
 }
 
 /// CPUs of the machine, not of this pinned process.
 fn cpu_count() -> usize {
     fs::read_to_string("/proc/stat").map_or(1, |stat| {
-        stat.lines()
-            .filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "))
-            .count()
-            .max(1)
+        stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count().max(1)
     })
 }
 
 fn tail_of(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
-    String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..])
-        .trim()
-        .to_owned()
+    String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).trim().to_owned()
 }

@@ -94,21 +94,10 @@ impl Swarm {
         // On loopback the connection usually exists by now; if not, the request waits for the socket.
         let written = (&socket).write(request.as_bytes()).unwrap_or(0);
         let out = request.as_bytes()[written..].to_vec();
-        let interest = if out.is_empty() {
-            Interest::Read
-        } else {
-            Interest::ReadAndWrite
-        };
+        let interest = if out.is_empty() { Interest::Read } else { Interest::ReadAndWrite };
         self.epoll.add(&socket, id, interest)?;
         let phase = Phase::Upgrading;
-        self.members[id] = Some(Member {
-            socket,
-            phase,
-            tail: Vec::new(),
-            out,
-            interest,
-            paused: false,
-        });
+        self.members[id] = Some(Member { socket, phase, tail: Vec::new(), out, interest, paused: false });
         Ok(id)
     }
 
@@ -126,12 +115,7 @@ impl Swarm {
             Ok(written) => written,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
             // A connection that the server has ended is reported by the turn that reads it.
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-                ) =>
-            {
+            Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                 return Ok(());
             }
             Err(e) => return Err(e),
@@ -192,11 +176,7 @@ impl Swarm {
             match member.socket.read(&mut self.scratch) {
                 Ok(0) => {
                     self.ended.push(ready.token);
-                    tell(
-                        ready.token,
-                        Happening::Closed("end of stream"),
-                        Instant::now(),
-                    );
+                    tell(ready.token, Happening::Closed("end of stream"), Instant::now());
                 }
                 Ok(read) => {
                     self.reads += 1;
@@ -212,11 +192,7 @@ impl Swarm {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
                     self.ended.push(ready.token);
-                    tell(
-                        ready.token,
-                        Happening::Closed("connection reset"),
-                        Instant::now(),
-                    );
+                    tell(ready.token, Happening::Closed("connection reset"), Instant::now());
                 }
             }
         }
@@ -247,19 +223,11 @@ impl Member {
         // A failed write is also readable, where it is reported.
         let written = self.socket.write(&self.out).unwrap_or(0);
         self.out.drain(..written);
-        let interest = if self.out.is_empty() {
-            Interest::Read
-        } else {
-            Interest::ReadAndWrite
-        };
+        let interest = if self.out.is_empty() { Interest::Read } else { Interest::ReadAndWrite };
         self.watch(epoll, id, interest)
     }
 
-    fn take(
-        &mut self,
-        bytes: &[u8],
-        report: &mut impl FnMut(Happening<'_>),
-    ) -> Result<(), &'static str> {
+    fn take(&mut self, bytes: &[u8], report: &mut impl FnMut(Happening<'_>)) -> Result<(), &'static str> {
         if self.tail.is_empty() {
             let used = self.take_whole(bytes, report)?;
             self.tail.extend_from_slice(&bytes[used..]);
@@ -274,20 +242,14 @@ impl Member {
     }
 
     /// Reports what is complete and says how many bytes that was.
-    fn take_whole(
-        &mut self,
-        bytes: &[u8],
-        report: &mut impl FnMut(Happening<'_>),
-    ) -> Result<usize, &'static str> {
+    fn take_whole(&mut self, bytes: &[u8], report: &mut impl FnMut(Happening<'_>)) -> Result<usize, &'static str> {
         let mut used = 0;
         if self.phase == Phase::Upgrading {
             let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {
                 return Ok(0);
             };
             let answer = &bytes[..end];
-            if !answer.starts_with(b"HTTP/1.1 101")
-                || memmem::find(answer, NONCE_ACCEPTED.as_bytes()).is_none()
-            {
+            if !answer.starts_with(b"HTTP/1.1 101") || memmem::find(answer, NONCE_ACCEPTED.as_bytes()).is_none() {
                 return Err("upgrade refused");
             }
             self.phase = Phase::Open;
@@ -297,16 +259,9 @@ impl Member {
         loop {
             let rest = &bytes[used..];
             match frame::find(rest) {
-                Found::Frame {
-                    opcode,
-                    start,
-                    end,
-                    mask: None,
-                } => {
+                Found::Frame { opcode, start, end, mask: None } => {
                     match opcode {
-                        Opcode::Text | Opcode::Binary => {
-                            report(Happening::Message(&rest[start..end]))
-                        }
+                        Opcode::Text | Opcode::Binary => report(Happening::Message(&rest[start..end])),
                         Opcode::Ping => frame::push_masked(&mut self.out, Opcode::Pong, |out| {
                             out.extend_from_slice(&rest[start..end]);
                         }),

@@ -62,12 +62,7 @@ impl Epoll {
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let timeout_ms = timeout.map_or(-1, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
         let found = unsafe {
-            libc::epoll_wait(
-                self.fd.as_raw_fd(),
-                self.events.as_mut_ptr(),
-                EVENTS_PER_TURN_MAX as i32,
-                timeout_ms,
-            )
+            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), EVENTS_PER_TURN_MAX as i32, timeout_ms)
         };
         match check(found) {
             Ok(count) => Ok(count as usize),
@@ -93,10 +88,7 @@ impl Epoll {
             Interest::Read => libc::EPOLLIN,
             Interest::ReadAndWrite => libc::EPOLLIN | libc::EPOLLOUT,
         };
-        let mut event = libc::epoll_event {
-            events: flags as u32,
-            u64: token as u64,
-        };
+        let mut event = libc::epoll_event { events: flags as u32, u64: token as u64 };
         check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), op, fd.as_raw_fd(), &mut event) })?;
         Ok(())
     }
@@ -123,18 +115,8 @@ pub fn connect(to: SocketAddrV4, receiver: Receiver) -> io::Result<TcpStream> {
     let socket = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     if receiver == Receiver::Narrow {
-        set_option(
-            &socket,
-            libc::SOL_SOCKET,
-            libc::SO_RCVBUF,
-            NARROW_RECEIVE_BYTES,
-        )?;
-        set_option(
-            &socket,
-            libc::IPPROTO_TCP,
-            libc::TCP_MAXSEG,
-            NARROW_SEGMENT_BYTES,
-        )?;
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, NARROW_RECEIVE_BYTES)?;
+        set_option(&socket, libc::IPPROTO_TCP, libc::TCP_MAXSEG, NARROW_SEGMENT_BYTES)?;
     }
     let mut address: libc::sockaddr_in = unsafe { zeroed() };
     address.sin_family = libc::AF_INET as libc::sa_family_t;
@@ -151,10 +133,7 @@ pub fn connect(to: SocketAddrV4, receiver: Receiver) -> io::Result<TcpStream> {
 
 /// Closing this socket will send a reset: no address stays in TIME_WAIT, so ports do not run out.
 pub fn reset_on_close(socket: &TcpStream) -> io::Result<()> {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     set_option(socket, libc::SOL_SOCKET, libc::SO_LINGER, linger)
 }
 
@@ -178,10 +157,7 @@ pub fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 
 /// Lifts the soft limit of open files to the hard one and returns it.
 pub fn raise_file_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     limit.rlim_cur = limit.rlim_max;
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
@@ -236,9 +212,5 @@ fn set_option<T>(socket: &impl AsRawFd, level: i32, name: i32, value: T) -> io::
 }
 
 fn check(status: i32) -> io::Result<i32> {
-    if status < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(status)
-    }
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(status) }
 }

@@ -20,17 +20,8 @@ pub struct Row {
     cells: [String; COLUMNS.len()],
 }
 
-const COLUMNS: [&str; 9] = [
-    "case",
-    "server",
-    "n",
-    "CPU µs per op",
-    "× floor",
-    "ops/s",
-    "p50 / p99 / max ms",
-    "RSS MiB",
-    "more",
-];
+const COLUMNS: [&str; 9] =
+    ["case", "server", "n", "CPU µs per op", "× floor", "ops/s", "p50 / p99 / max ms", "RSS MiB", "more"];
 
 /// Shown in the last column, where they were measured.
 const MORE: [(Metric, &str, &str); 11] = [
@@ -49,10 +40,7 @@ const MORE: [(Metric, &str, &str); 11] = [
 
 impl Section {
     pub fn new(case: &'static Case) -> Self {
-        Self {
-            case,
-            rounds: BTreeMap::new(),
-        }
+        Self { case, rounds: BTreeMap::new() }
     }
 
     pub fn rows(&self) -> Vec<Row> {
@@ -78,8 +66,7 @@ impl Section {
                 peer.name().to_owned(),
                 self.rounds[&peer].len().to_string(),
                 cell(Metric::CpuUs),
-                self.ratio(peer, headline(self.case))
-                    .map_or_else(dash, with_range),
+                self.ratio(peer, headline(self.case)).map_or_else(dash, with_range),
                 value(Metric::PerSecond).map_or_else(dash, with_range),
                 match latency {
                     [Some(p50), Some(p99), Some(max)] => {
@@ -94,43 +81,26 @@ impl Section {
     }
 
     fn summary(&self, peer: Peer, metric: Metric) -> Option<Summary> {
-        Summary::of(
-            self.rounds
-                .get(&peer)?
-                .values()
-                .filter_map(|figures| figures.get(metric)),
-        )
+        Summary::of(self.rounds.get(&peer)?.values().filter_map(|figures| figures.get(metric)))
     }
 
     /// `peer` over the reference, round by round.
     fn ratio(&self, peer: Peer, metric: Metric) -> Option<Summary> {
         let floor = self.rounds.get(&self.case.reference?)?;
         let own = self.rounds.get(&peer)?;
-        Summary::of(own.iter().filter_map(|(round, figures)| {
-            Some(figures.get(metric)? / floor.get(round)?.get(metric)?)
-        }))
+        Summary::of(
+            own.iter().filter_map(|(round, figures)| Some(figures.get(metric)? / floor.get(round)?.get(metric)?)),
+        )
     }
 
     fn verdict(&self, goal: &Goal) -> String {
         let own = self.summary(Peer::Arxosrtd, goal.metric);
         let (found, wanted, met) = match goal.bound {
-            Bound::AtMost(bound) => (
-                own,
-                format!("≤ {}", number(bound)),
-                own.map(|s| s.median <= bound),
-            ),
-            Bound::AtLeast(bound) => (
-                own,
-                format!("≥ {}", number(bound)),
-                own.map(|s| s.median >= bound),
-            ),
+            Bound::AtMost(bound) => (own, format!("≤ {}", number(bound)), own.map(|s| s.median <= bound)),
+            Bound::AtLeast(bound) => (own, format!("≥ {}", number(bound)), own.map(|s| s.median >= bound)),
             Bound::AtMostTimesFloor(bound) => {
                 let ratio = self.ratio(Peer::Arxosrtd, goal.metric);
-                (
-                    ratio,
-                    format!("≤ {} × floor", number(bound)),
-                    ratio.map(|s| s.median <= bound),
-                )
+                (ratio, format!("≤ {} × floor", number(bound)), ratio.map(|s| s.median <= bound))
             }
         };
         let verdict = match met {
@@ -139,20 +109,13 @@ impl Section {
             None => "not measured",
         };
         let found = found.map_or_else(dash, |found| number(found.median));
-        format!(
-            "goal {} {wanted}: {found}, {verdict}",
-            goal_name(goal.metric)
-        )
+        format!("goal {} {wanted}: {found}, {verdict}", goal_name(goal.metric))
     }
 }
 
 /// The metric that a case is about, and whose ratio is shown.
 fn headline(case: &Case) -> Metric {
-    if case.unit == "connection" {
-        Metric::KibPerConnection
-    } else {
-        Metric::CpuUs
-    }
+    if case.unit == "connection" { Metric::KibPerConnection } else { Metric::CpuUs }
 }
 
 fn goal_name(metric: Metric) -> &'static str {
@@ -178,11 +141,7 @@ pub fn as_text(rows: &[Row]) -> String {
         }
     }
     let line = |cells: &[String; COLUMNS.len()]| {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
+        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         padded.join("  ").trim_end().to_owned() + "\n"
     };
     let mut text = line(&COLUMNS.map(str::to_owned));
@@ -199,11 +158,7 @@ pub fn as_text(rows: &[Row]) -> String {
 
 /// Lays the rows out for a document.
 pub fn as_markdown(rows: &[Row]) -> String {
-    let mut text = format!(
-        "| {} |\n|{}\n",
-        COLUMNS.join(" | "),
-        "---|".repeat(COLUMNS.len())
-    );
+    let mut text = format!("| {} |\n|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
     for row in rows {
         text.push_str(&format!("| {} |\n", row.cells.join(" | ")));
     }
@@ -218,31 +173,14 @@ fn with_range(found: Summary) -> String {
     if found.count == 1 || number(found.min) == number(found.max) {
         return number(found.median);
     }
-    format!(
-        "{} ({}–{})",
-        number(found.median),
-        number(found.min),
-        number(found.max)
-    )
+    format!("{} ({}–{})", number(found.median), number(found.min), number(found.max))
 }
 
 /// A summary of microseconds, shown in milliseconds.
 struct InMs(Summary);
 
-fn in_ms(
-    Summary {
-        median,
-        min,
-        max,
-        count,
-    }: Summary,
-) -> InMs {
-    InMs(Summary {
-        median: median / 1e3,
-        min: min / 1e3,
-        max: max / 1e3,
-        count,
-    })
+fn in_ms(Summary { median, min, max, count }: Summary) -> InMs {
+    InMs(Summary { median: median / 1e3, min: min / 1e3, max: max / 1e3, count })
 }
 
 impl InMs {
@@ -304,23 +242,14 @@ mod tests {
     fn a_ratio_compares_within_each_round() {
         let mut section = Section::new(&Scenario::Fanout.cases()[0]);
         // The machine is twice as slow in the second round, and the third has no floor.
-        for (peer, values) in [
-            (Peer::Floor, &[2.0, 4.0][..]),
-            (Peer::Arxosrtd, &[3.0, 6.0, 90.0]),
-        ] {
+        for (peer, values) in [(Peer::Floor, &[2.0, 4.0][..]), (Peer::Arxosrtd, &[3.0, 6.0, 90.0])] {
             for (round, cpu) in values.iter().enumerate() {
                 let mut figures = Figures::default();
                 figures.set(Metric::CpuUs, *cpu);
-                section
-                    .rounds
-                    .entry(peer)
-                    .or_default()
-                    .insert(round, figures);
+                section.rounds.entry(peer).or_default().insert(round, figures);
             }
         }
-        let ratio = section
-            .ratio(Peer::Arxosrtd, Metric::CpuUs)
-            .expect("two rounds have both");
+        let ratio = section.ratio(Peer::Arxosrtd, Metric::CpuUs).expect("two rounds have both");
         assert_eq!((ratio.min, ratio.max, ratio.count), (1.5, 1.5, 2));
         let verdict = section.verdict(&section.case.goals[0]);
         assert!(verdict.ends_with("1.50, MISSED"), "{verdict}");

@@ -17,17 +17,11 @@ pub struct Done {
 
 impl Done {
     pub fn yes(message: impl Into<String>) -> Self {
-        Done {
-            success: true,
-            message: message.into(),
-        }
+        Done { success: true, message: message.into() }
     }
 
     pub fn no(message: impl Into<String>) -> Self {
-        Done {
-            success: false,
-            message: message.into(),
-        }
+        Done { success: false, message: message.into() }
     }
 }
 
@@ -104,10 +98,7 @@ struct Holder<'a> {
 
 impl<'a> Holder<'a> {
     fn of(lock: &'a LockRow) -> Self {
-        Holder {
-            user_id: &lock.holder.user_id,
-            username: &lock.holder.username,
-        }
+        Holder { user_id: &lock.holder.user_id, username: &lock.holder.username }
     }
 }
 
@@ -169,11 +160,7 @@ impl<'a> RoomUsers<'a> {
                 is_active: user.is_active,
             })
             .collect();
-        RoomUsers {
-            room_id,
-            count: users.len(),
-            users,
-        }
+        RoomUsers { room_id, count: users.len(), users }
     }
 }
 
@@ -210,11 +197,7 @@ impl<'a> ActiveLocks<'a> {
                 metadata: lock.metadata.as_deref(),
             })
             .collect();
-        ActiveLocks {
-            resource_id,
-            count: locks.len(),
-            locks,
-        }
+        ActiveLocks { resource_id, count: locks.len(), locks }
     }
 }
 

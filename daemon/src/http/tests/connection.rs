@@ -31,18 +31,11 @@ impl Connection {
         let shutdown = CancellationToken::new();
         let app = Daemon::with_limits(limits).app;
         let served = tokio::spawn(serve_connection(stream, app, limits, shutdown.clone()));
-        Connection {
-            client,
-            served,
-            shutdown,
-        }
+        Connection { client, served, shutdown }
     }
 
     async fn send(&mut self, text: &str) {
-        self.client
-            .write_all(text.as_bytes())
-            .await
-            .expect("the connection is open");
+        self.client.write_all(text.as_bytes()).await.expect("the connection is open");
     }
 
     /// Reads until `end` has come.
@@ -61,18 +54,12 @@ impl Connection {
     /// Reads all that comes until the connection ends.
     async fn read_to_end(&mut self) -> String {
         let mut got = String::new();
-        timeout(DEADLINE, self.client.read_to_string(&mut got))
-            .await
-            .expect("an end in time")
-            .expect("text");
+        timeout(DEADLINE, self.client.read_to_string(&mut got)).await.expect("an end in time").expect("text");
         got
     }
 
     async fn ended(self) -> Result<(), hyper::Error> {
-        timeout(DEADLINE, self.served)
-            .await
-            .expect("an end in time")
-            .expect("no panic")
+        timeout(DEADLINE, self.served).await.expect("an end in time").expect("no panic")
     }
 }
 
@@ -95,20 +82,11 @@ async fn what_was_read_before_is_served_first() {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_ends_the_connection() {
-    let limits = HttpLimits {
-        head_timeout: Duration::from_millis(20),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { head_timeout: Duration::from_millis(20), ..HttpLimits::default() };
     for first in ["", "GET /live HTTP/1.1\r\nhos"] {
         let mut connection = Connection::open(limits, first, 4096);
         connection.read_to_end().await;
-        assert!(
-            connection
-                .ended()
-                .await
-                .is_err_and(|error| error.is_timeout()),
-            "{first:?}"
-        );
+        assert!(connection.ended().await.is_err_and(|error| error.is_timeout()), "{first:?}");
     }
     // An idle connection waits for a head, too.
     let mut connection = Connection::open(limits, LIVE, 4096);
@@ -118,23 +96,15 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 
 #[tokio::test]
 async fn a_head_has_bounds() {
-    let limits = HttpLimits {
-        headers_max: 4,
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { headers_max: 4, ..HttpLimits::default() };
     let many = "a: b\r\n".repeat(5);
     let mut connection = Connection::open(limits, "", 1 << 20);
-    connection
-        .send(&format!("GET /live HTTP/1.1\r\n{many}\r\n"))
-        .await;
+    connection.send(&format!("GET /live HTTP/1.1\r\n{many}\r\n")).await;
     let answer = connection.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 
     let limits = HttpLimits::default();
-    let long = format!(
-        "GET /live HTTP/1.1\r\na: {}\r\n\r\n",
-        "x".repeat(3 * limits.head_bytes_max)
-    );
+    let long = format!("GET /live HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(3 * limits.head_bytes_max));
     let mut connection = Connection::open(limits, "", 1 << 20);
     connection.send(&long).await;
     let answer = connection.read_to_end().await;
@@ -143,17 +113,11 @@ async fn a_head_has_bounds() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_loses_the_connection() {
-    let limits = HttpLimits {
-        write_timeout: Duration::from_millis(20),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { write_timeout: Duration::from_millis(20), ..HttpLimits::default() };
     // The metrics are larger than the pipe.
     let connection = Connection::open(limits, "GET /metrics HTTP/1.1\r\nhost: h\r\n\r\n", 256);
     let Connection { client, served, .. } = connection;
-    let ended = timeout(DEADLINE, served)
-        .await
-        .expect("an end in time")
-        .expect("no panic");
+    let ended = timeout(DEADLINE, served).await.expect("an end in time").expect("no panic");
     assert!(ended.is_err());
     drop(client);
 }
@@ -179,9 +143,6 @@ async fn at_shutdown_the_request_in_hand_is_answered() {
     connection.send(&body[16..]).await;
     let answer = connection.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(
-        answer.contains(r#""message":"Joined room: f1""#),
-        "{answer}"
-    );
+    assert!(answer.contains(r#""message":"Joined room: f1""#), "{answer}");
     assert!(connection.ended().await.is_ok());
 }

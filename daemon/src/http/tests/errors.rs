@@ -39,42 +39,12 @@ async fn all_wrong_fields_are_named_at_once() {
     let long = "x".repeat(257);
     let too_long = format!(r#"{{"user_id":"{long}","room_id":"f1"}}"#);
     let cases: &[(&str, &str, &[&str])] = &[
-        (
-            "join-room",
-            "",
-            &[
-                "body -> user_id: Field required",
-                "body -> room_id: Field required",
-            ],
-        ),
-        (
-            "join-room",
-            "{}",
-            &[
-                "body -> user_id: Field required",
-                "body -> room_id: Field required",
-            ],
-        ),
-        (
-            "join-room",
-            r#"{"user_id":"ann"}"#,
-            &["body -> room_id: Field required"],
-        ),
-        (
-            "join-room",
-            r#"{"user_id":"ann","room_id":null}"#,
-            &["body -> room_id: Field required"],
-        ),
-        (
-            "leave-room?user_id=ann",
-            "",
-            &["body -> room_id: Field required"],
-        ),
-        (
-            "join-room?user_id=ann&room_id=",
-            "",
-            &["query -> room_id: an id must not be empty"],
-        ),
+        ("join-room", "", &["body -> user_id: Field required", "body -> room_id: Field required"]),
+        ("join-room", "{}", &["body -> user_id: Field required", "body -> room_id: Field required"]),
+        ("join-room", r#"{"user_id":"ann"}"#, &["body -> room_id: Field required"]),
+        ("join-room", r#"{"user_id":"ann","room_id":null}"#, &["body -> room_id: Field required"]),
+        ("leave-room?user_id=ann", "", &["body -> room_id: Field required"]),
+        ("join-room?user_id=ann&room_id=", "", &["query -> room_id: an id must not be empty"]),
         (
             "join-room",
             r#"{"user_id":"a\u0000b","room_id":""}"#,
@@ -88,11 +58,7 @@ async fn all_wrong_fields_are_named_at_once() {
             "",
             &["query -> user_id: an id must not hold the control character U+000A"],
         ),
-        (
-            "join-room",
-            &too_long,
-            &["body -> user_id: an id has at most 256 bytes, this one has 257"],
-        ),
+        ("join-room", &too_long, &["body -> user_id: an id has at most 256 bytes, this one has 257"]),
         (
             "join-room",
             r#"{"user_id":true,"room_id":1.5}"#,
@@ -101,48 +67,28 @@ async fn all_wrong_fields_are_named_at_once() {
                 "body -> room_id: Input should be a string or an integer",
             ],
         ),
-        (
-            "join-room?user_id=ann&room_id=f1",
-            "[1]",
-            &["body: Input should be an object"],
-        ),
+        ("join-room?user_id=ann&room_id=f1", "[1]", &["body: Input should be an object"]),
         (
             "acquire-lock",
             r#"{"lock_type":"no such"}"#,
-            &[
-                "body -> user_id: Field required",
-                "body -> resource_id: Field required",
-            ],
+            &["body -> user_id: Field required", "body -> resource_id: Field required"],
         ),
         (
             "acquire-lock",
             r#"{"user_id":"a","lock_type":"floor_edit","resource_id":"r","metadata":[]}"#,
             &["body -> metadata: Input should be an object"],
         ),
-        (
-            "acquire-lock?user_id=a&lock_type=floor_edit&resource_id=r",
-            "[]",
-            &["body: Input should be an object"],
-        ),
+        ("acquire-lock?user_id=a&lock_type=floor_edit&resource_id=r", "[]", &["body: Input should be an object"]),
         (
             "acquire-lock?user_id=a&lock_type=floor_edit&resource_id=r&ttl_ms=-1",
             "",
             &["query -> ttl_ms: Input should be an integer from 0 to 604800000, not -1"],
         ),
-        (
-            "release-lock",
-            "{}",
-            &[
-                "body -> user_id: Field required",
-                "body -> lock_id: Field required",
-            ],
-        ),
+        ("release-lock", "{}", &["body -> user_id: Field required", "body -> lock_id: Field required"]),
         (
             "locks/verify",
             r#"{"token":9007199254740992,"resource_id":"r"}"#,
-            &[
-                "body -> token: Input should be an integer from 0 to 9007199254740991, not 9007199254740992",
-            ],
+            &["body -> token: Input should be an integer from 0 to 9007199254740991, not 9007199254740992"],
         ),
         (
             "update-presence?cursor_position=%7B",
@@ -153,16 +99,8 @@ async fn all_wrong_fields_are_named_at_once() {
                 "body -> metadata: Input should be an object",
             ],
         ),
-        (
-            "broadcast",
-            r#"{"room_id":"r"}"#,
-            &["body -> message: Field required"],
-        ),
-        (
-            "broadcast",
-            r#"{"message":1}"#,
-            &["body -> room_id: Field required"],
-        ),
+        ("broadcast", r#"{"room_id":"r"}"#, &["body -> message: Field required"]),
+        ("broadcast", r#"{"message":1}"#, &["body -> room_id: Field required"]),
         ("broadcast?room_id=r", "", &["body: Field required"]),
     ];
     for (path, body, wrong) in cases {
@@ -178,31 +116,13 @@ async fn a_kept_value_has_a_bound() {
     let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(8192));
     let what = "Input should have at most 8192 bytes, this one has 8200";
     for (path, body, place) in [
-        (
-            "update-presence?user_id=a",
-            format!(r#"{{"metadata":{large}}}"#),
-            "body -> metadata",
-        ),
-        (
-            "update-presence?user_id=a",
-            format!(r#"{{"cursor_position":{large}}}"#),
-            "body -> cursor_position",
-        ),
-        (
-            "update-presence?user_id=a",
-            format!(r#"{{"current_action":{large}}}"#),
-            "body -> current_action",
-        ),
-        (
-            "acquire-lock?user_id=a&lock_type=floor_edit&resource_id=r",
-            large.clone(),
-            "body",
-        ),
+        ("update-presence?user_id=a", format!(r#"{{"metadata":{large}}}"#), "body -> metadata"),
+        ("update-presence?user_id=a", format!(r#"{{"cursor_position":{large}}}"#), "body -> cursor_position"),
+        ("update-presence?user_id=a", format!(r#"{{"current_action":{large}}}"#), "body -> current_action"),
+        ("acquire-lock?user_id=a&lock_type=floor_edit&resource_id=r", large.clone(), "body"),
         (
             "acquire-lock",
-            format!(
-                r#"{{"user_id":"a","lock_type":"floor_edit","resource_id":"r","metadata":{large}}}"#
-            ),
+            format!(r#"{{"user_id":"a","lock_type":"floor_edit","resource_id":"r","metadata":{large}}}"#),
             "body -> metadata",
         ),
     ] {
@@ -217,27 +137,12 @@ async fn a_bad_id_in_the_path_is_named() {
     let daemon = Daemon::start();
     let long = "x".repeat(257);
     for (path, wrong) in [
-        (
-            "room-users/a%00b".to_owned(),
-            "path -> room_id: an id must not hold the control character U+0000",
-        ),
-        (
-            "active-locks/%7F".to_owned(),
-            "path -> resource_id: an id must not hold the control character U+007F",
-        ),
-        (
-            format!("user-presence/{long}"),
-            "path -> user_id: an id has at most 256 bytes, this one has 257",
-        ),
-        (
-            "room-users/%FF".to_owned(),
-            "path -> room_id: Invalid URL: Invalid UTF-8 in `room_id`",
-        ),
+        ("room-users/a%00b".to_owned(), "path -> room_id: an id must not hold the control character U+0000"),
+        ("active-locks/%7F".to_owned(), "path -> resource_id: an id must not hold the control character U+007F"),
+        (format!("user-presence/{long}"), "path -> user_id: an id has at most 256 bytes, this one has 257"),
+        ("room-users/%FF".to_owned(), "path -> room_id: Invalid URL: Invalid UTF-8 in `room_id`"),
     ] {
-        check(
-            &daemon.get(&format!("/realtime/{path}")).await,
-            wrong_fields(&[wrong]),
-        );
+        check(&daemon.get(&format!("/realtime/{path}")).await, wrong_fields(&[wrong]));
     }
     assert!(daemon.hub.asked().is_empty());
 }
@@ -248,119 +153,53 @@ async fn what_is_not_json_is_refused_and_never_overflows() {
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     let deep_objects = r#"{"a":"#.repeat(10_000);
     let deepest_allowed = format!("{}1{}", "[".repeat(64), "]".repeat(64));
-    for body in [
-        "{",
-        "user_id=ann&room_id=f1",
-        "{'a':1}",
-        "{\"a\":1}}",
-        "NaN",
-        "{\"a\":01}",
-    ] {
+    for body in ["{", "user_id=ann&room_id=f1", "{'a':1}", "{\"a\":1}}", "NaN", "{\"a\":01}"] {
         let got = daemon.post("/realtime/broadcast?room_id=r", body).await;
         assert_eq!(got.status, 400, "{body}");
         let json = got.json();
         assert_eq!(json["error_code"], "invalid_json");
-        assert!(
-            json["message"]
-                .as_str()
-                .unwrap()
-                .starts_with("the body is not JSON: "),
-            "{json}"
-        );
+        assert!(json["message"].as_str().unwrap().starts_with("the body is not JSON: "), "{json}");
     }
     for body in [&deep, &deep_objects] {
         let got = daemon.post("/realtime/broadcast?room_id=r", body).await;
-        check(
-            &got,
-            envelope(
-                400,
-                "too_deep",
-                "the body nests more than 64 arrays and objects",
-            ),
-        );
+        check(&got, envelope(400, "too_deep", "the body nests more than 64 arrays and objects"));
     }
     assert!(daemon.hub.asked().is_empty());
-    assert_eq!(
-        daemon
-            .post("/realtime/broadcast?room_id=r", &deepest_allowed)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(daemon.post("/realtime/broadcast?room_id=r", &deepest_allowed).await.status, 200);
 
-    let not_utf8 =
-        Request::post("/realtime/broadcast?room_id=r").body(Body::from(vec![b'"', 0xFF, b'"']));
+    let not_utf8 = Request::post("/realtime/broadcast?room_id=r").body(Body::from(vec![b'"', 0xFF, b'"']));
     let got = daemon.send(not_utf8.unwrap()).await;
-    assert_eq!(
-        (got.status.as_u16(), &got.json()["error_code"]),
-        (400, &json!("invalid_json"))
-    );
+    assert_eq!((got.status.as_u16(), &got.json()["error_code"]), (400, &json!("invalid_json")));
 }
 
 #[tokio::test]
 async fn a_body_has_a_bound_whether_its_length_is_announced_or_not() {
-    let daemon = Daemon::with_limits(HttpLimits {
-        body_bytes_max: 100,
-        ..HttpLimits::default()
-    });
+    let daemon = Daemon::with_limits(HttpLimits { body_bytes_max: 100, ..HttpLimits::default() });
     let refused = envelope(413, "too_large", "the body has more than 100 bytes");
     let body = |len: usize| format!("\"{}\"", "x".repeat(len - 2));
-    check(
-        &daemon
-            .post("/realtime/broadcast?room_id=r", &body(101))
-            .await,
-        refused.clone(),
-    );
-    assert_eq!(
-        daemon
-            .post("/realtime/broadcast?room_id=r", &body(100))
-            .await
-            .status,
-        200
-    );
+    check(&daemon.post("/realtime/broadcast?room_id=r", &body(101)).await, refused.clone());
+    assert_eq!(daemon.post("/realtime/broadcast?room_id=r", &body(100)).await.status, 200);
 
     let unannounced = Body::new(Unannounced(Some(body(101).into())));
-    let sent = Request::post("/realtime/broadcast?room_id=r")
-        .body(unannounced)
-        .unwrap();
+    let sent = Request::post("/realtime/broadcast?room_id=r").body(unannounced).unwrap();
     check(&daemon.send(sent).await, refused);
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
-    let limits = HttpLimits {
-        body_timeout: Duration::from_millis(20),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { body_timeout: Duration::from_millis(20), ..HttpLimits::default() };
     let daemon = Daemon::with_limits(limits);
-    let endless = Request::post("/realtime/join-room")
-        .body(Body::new(Unannounced(None)))
-        .unwrap();
+    let endless = Request::post("/realtime/join-room").body(Body::new(Unannounced(None))).unwrap();
     let message = "the body was not complete within 20 ms";
-    check(
-        &daemon.send(endless).await,
-        envelope(408, "body_timeout", message),
-    );
+    check(&daemon.send(endless).await, envelope(408, "body_timeout", message));
 }
 
 #[tokio::test]
 async fn a_hub_that_does_not_answer_is_given_up() {
-    let limits = HttpLimits {
-        request_timeout: Duration::from_millis(20),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { request_timeout: Duration::from_millis(20), ..HttpLimits::default() };
     let daemon = Daemon::with_limits(limits);
-    let got = daemon
-        .post("/realtime/join-room?user_id=silent&room_id=r", "")
-        .await;
-    check(
-        &got,
-        envelope(
-            503,
-            "timeout",
-            "no answer within 20 ms; what was asked may still happen",
-        ),
-    );
+    let got = daemon.post("/realtime/join-room?user_id=silent&room_id=r", "").await;
+    check(&got, envelope(503, "timeout", "no answer within 20 ms; what was asked may still happen"));
 }
 
 #[tokio::test]
@@ -369,9 +208,7 @@ async fn a_hub_that_has_stopped_is_said_to_have() {
     let daemon = Daemon::with_hub(HttpLimits::default(), hub, handle);
     for got in [
         daemon.get("/realtime/connection-status").await,
-        daemon
-            .post("/realtime/join-room?user_id=ann&room_id=r", "")
-            .await,
+        daemon.post("/realtime/join-room?user_id=ann&room_id=r", "").await,
     ] {
         check(&got, envelope(503, "hub_gone", "the hub has stopped"));
     }
@@ -389,16 +226,8 @@ async fn a_refusal_of_the_hub_keeps_its_code_and_gets_its_status() {
         ("not_a_member", 403),
         ("limit", 409),
     ] {
-        let got = daemon
-            .post(
-                &format!("/realtime/join-room?user_id=refuse:{code}&room_id=r"),
-                "",
-            )
-            .await;
-        check(
-            &got,
-            envelope(status, code, &format!("the hub says {code}")),
-        );
+        let got = daemon.post(&format!("/realtime/join-room?user_id=refuse:{code}&room_id=r"), "").await;
+        check(&got, envelope(status, code, &format!("the hub says {code}")));
     }
 }
 
@@ -415,10 +244,7 @@ async fn whoever_is_not_connected_is_told_so_in_the_words_of_old() {
         format!("release-lock?{who}&lock_id=0b2e3f10"),
         format!("update-presence?{who}"),
     ] {
-        check(
-            &daemon.post(&format!("/v1/realtime/{query}"), "").await,
-            refused.clone(),
-        );
+        check(&daemon.post(&format!("/v1/realtime/{query}"), "").await, refused.clone());
     }
 }
 
@@ -426,20 +252,10 @@ async fn whoever_is_not_connected_is_told_so_in_the_words_of_old() {
 async fn an_unknown_lock_type_is_repeated_but_not_at_length() {
     let daemon = Daemon::start();
     let long = "y".repeat(100_000);
-    for (name, said) in [
-        ("wall_edit", "wall_edit".to_owned()),
-        (&long, format!("{}…", "y".repeat(80))),
-    ] {
+    for (name, said) in [("wall_edit", "wall_edit".to_owned()), (&long, format!("{}…", "y".repeat(80)))] {
         let body = format!(r#"{{"user_id":"ann","lock_type":"{name}","resource_id":"f1"}}"#);
         let got = daemon.post("/realtime/acquire-lock", &body).await;
-        check(
-            &got,
-            envelope(
-                400,
-                "invalid_lock_type",
-                &format!("Invalid lock type: {said}"),
-            ),
-        );
+        check(&got, envelope(400, "invalid_lock_type", &format!("Invalid lock type: {said}")));
     }
     assert!(daemon.hub.asked().is_empty());
 }
@@ -453,56 +269,24 @@ async fn an_unknown_user_is_not_found() {
 #[tokio::test]
 async fn unknown_routes_and_methods_are_said_in_the_same_shape() {
     let daemon = Daemon::start();
-    for path in [
-        "/nothing",
-        "/v1/realtime/nothing",
-        "/realtime/room-users/",
-        "/realtime/room-users/a/b",
-        "/v1",
-    ] {
+    for path in ["/nothing", "/v1/realtime/nothing", "/realtime/room-users/", "/realtime/room-users/a/b", "/v1"] {
         let got = daemon.get(path).await;
-        check(
-            &got,
-            envelope(404, "unknown_route", &format!("no such route: {path}")),
-        );
+        check(&got, envelope(404, "unknown_route", &format!("no such route: {path}")));
     }
     let got = daemon.get("/v1/realtime/join-room").await;
-    check(
-        &got,
-        envelope(
-            405,
-            "method_not_allowed",
-            "GET is not for /v1/realtime/join-room",
-        ),
-    );
+    check(&got, envelope(405, "method_not_allowed", "GET is not for /v1/realtime/join-room"));
     assert_eq!(got.headers["allow"], "POST");
     let got = daemon.send(request("DELETE", "/live", "")).await;
-    check(
-        &got,
-        envelope(405, "method_not_allowed", "DELETE is not for /live"),
-    );
+    check(&got, envelope(405, "method_not_allowed", "DELETE is not for /live"));
     assert_eq!(got.headers["allow"], "GET,HEAD");
-    let got = daemon
-        .send(request("OPTIONS", "/realtime/broadcast", ""))
-        .await;
-    check(
-        &got,
-        envelope(
-            405,
-            "method_not_allowed",
-            "OPTIONS is not for /realtime/broadcast",
-        ),
-    );
+    let got = daemon.send(request("OPTIONS", "/realtime/broadcast", "")).await;
+    check(&got, envelope(405, "method_not_allowed", "OPTIONS is not for /realtime/broadcast"));
 }
 
 #[tokio::test]
 async fn a_websocket_upgrade_needs_a_connection_of_its_own() {
     let daemon = Daemon::start();
-    for path in [
-        "/v1/realtime/ws/ann",
-        "/realtime/ws/ann",
-        "/realtime/ws/a/b",
-    ] {
+    for path in ["/v1/realtime/ws/ann", "/realtime/ws/ann", "/realtime/ws/a/b"] {
         let got = daemon.get(path).await;
         let message = "open a new connection and ask for the WebSocket upgrade first";
         check(&got, envelope(426, "upgrade_required", message));
@@ -522,10 +306,7 @@ async fn pages_of_other_sites_change_nothing() {
             .unwrap()
     };
     let message = "pages of other sites may not change anything here";
-    check(
-        &daemon.send(from("POST", "cross-site")).await,
-        envelope(403, "origin_forbidden", message),
-    );
+    check(&daemon.send(from("POST", "cross-site")).await, envelope(403, "origin_forbidden", message));
     assert!(daemon.hub.asked().is_empty());
     for site in ["same-origin", "same-site", "none"] {
         assert_eq!(daemon.send(from("POST", site)).await.status, 200, "{site}");
@@ -539,10 +320,7 @@ impl hyper::body::Body for Unannounced {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.0.take() {
             Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             None => Poll::Pending,

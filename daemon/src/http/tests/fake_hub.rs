@@ -12,9 +12,7 @@ use arxosrt_core::wire::code;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::hub::ask::{
-    Acquired, Ask, Connections, HubHandle, Patch, Presence, PresencePatch, Refused, Reply, Verdict,
-};
+use crate::hub::ask::{Acquired, Ask, Connections, HubHandle, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
 
 pub struct FakeHub {
     asked: Arc<Mutex<Vec<String>>>,
@@ -25,18 +23,12 @@ impl FakeHub {
     pub fn start() -> (Self, HubHandle) {
         let (handle, mut questions) = HubHandle::new();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let hub = FakeHub {
-            asked: asked.clone(),
-        };
+        let hub = FakeHub { asked: asked.clone() };
         tokio::spawn(async move {
             // Questions that get no answer, so that their askers wait.
             let mut held = Vec::new();
             while let Some(ask) = questions.recv().await {
-                answer(
-                    ask,
-                    &mut |words| asked.lock().unwrap().push(words),
-                    &mut held,
-                );
+                answer(ask, &mut |words| asked.lock().unwrap().push(words), &mut held);
             }
         });
         (hub, handle)
@@ -46,12 +38,7 @@ impl FakeHub {
     pub fn stopped() -> (Self, HubHandle) {
         let (handle, questions): (_, mpsc::Receiver<Ask>) = HubHandle::new();
         drop(questions);
-        (
-            FakeHub {
-                asked: Arc::default(),
-            },
-            handle,
-        )
+        (FakeHub { asked: Arc::default() }, handle)
     }
 
     /// What was asked since the last look.
@@ -71,15 +58,7 @@ fn answer(ask: Ask, note: &mut impl FnMut(String), held: &mut Vec<Ask>) {
             note(format!("leave {user} {room}"));
             done(reply, refusal(user.as_str()).map_or(Ok(()), Err));
         }
-        Ask::AcquireLock {
-            user,
-            lock_type,
-            resource,
-            room,
-            ttl_ms,
-            metadata,
-            reply,
-        } => {
+        Ask::AcquireLock { user, lock_type, resource, room, ttl_ms, metadata, reply } => {
             let metadata = metadata.as_deref().map(RawValue::get);
             note(format!(
                 "lock {user} {} {resource} in {} for {ttl_ms:?} with {metadata:?}",
@@ -103,24 +82,13 @@ fn answer(ask: Ask, note: &mut impl FnMut(String), held: &mut Vec<Ask>) {
         }
         Ask::RoomUsers { room, reply } => {
             note(format!("users {room}"));
-            let users = if room.as_str() == "f1" {
-                vec![ann(), bob()]
-            } else {
-                Vec::new()
-            };
+            let users = if room.as_str() == "f1" { vec![ann(), bob()] } else { Vec::new() };
             done(reply, Ok(users));
         }
         Ask::ActiveLocks { resource, reply } => {
             note(format!("locks {resource}"));
-            let bare = LockRow {
-                metadata: None,
-                ..anns_lock()
-            };
-            let locks = if resource.as_str() == "f1" {
-                vec![anns_lock(), bare]
-            } else {
-                vec![]
-            };
+            let bare = LockRow { metadata: None, ..anns_lock() };
+            let locks = if resource.as_str() == "f1" { vec![anns_lock(), bare] } else { vec![] };
             done(reply, Ok(locks));
         }
         Ask::UserPresence { user, reply } => {
@@ -140,32 +108,14 @@ fn answer(ask: Ask, note: &mut impl FnMut(String), held: &mut Vec<Ask>) {
         }
         Ask::ConnectionStatus { reply } => {
             note("figures".to_owned());
-            done(
-                reply,
-                Ok(Connections {
-                    connections: 4,
-                    users: 3,
-                    rooms: 2,
-                    locks: 1,
-                }),
-            );
+            done(reply, Ok(Connections { connections: 4, users: 3, rooms: 2, locks: 1 }));
         }
-        Ask::Broadcast {
-            room,
-            message,
-            by,
-            reply,
-        } => {
+        Ask::Broadcast { room, message, by, reply } => {
             assert_eq!(by, None);
             note(format!("broadcast {room} {message}"));
             done(reply, refusal(room.as_str()).map_or(Ok(12), Err));
         }
-        Ask::VerifyLock {
-            token,
-            resource,
-            op,
-            reply,
-        } => {
+        Ask::VerifyLock { token, resource, op, reply } => {
             note(format!("verify {} {resource} for {op:?}", token.0));
             done(reply, Ok(verdict(token, &resource)));
         }
@@ -184,14 +134,8 @@ fn done<T>(reply: Reply<T>, answer: Result<T, Refused>) {
 
 fn refusal(name: &str) -> Option<Refused> {
     let name = name.strip_prefix("refuse:")?;
-    let code = code::ERRORS
-        .iter()
-        .find(|code| code.name == name)
-        .expect("a code of the registry");
-    Some(Refused {
-        code: code.name,
-        message: format!("the hub says {name}"),
-    })
+    let code = code::ERRORS.iter().find(|code| code.name == name).expect("a code of the registry");
+    Some(Refused { code: code.name, message: format!("the hub says {name}") })
 }
 
 fn verdict(token: Token, resource: &ResourceId) -> Verdict {
@@ -250,11 +194,7 @@ fn anns_lock() -> LockRow {
         resource_id: "f1".to_owned(),
         resources: vec!["f1".to_owned()],
         rooms: vec!["f1".to_owned()],
-        holder: Holder {
-            user_id: "ann".to_owned(),
-            username: "User_ann".to_owned(),
-            session_id: "s_1".to_owned(),
-        },
+        holder: Holder { user_id: "ann".to_owned(), username: "User_ann".to_owned(), session_id: "s_1".to_owned() },
         state: "active".to_owned(),
         acquired_at: "2026-11-24T04:00:00.000Z".to_owned(),
         expires_at: "2026-11-24T04:05:00.000Z".to_owned(),

@@ -44,19 +44,8 @@ impl Daemon {
     fn with_hub(limits: HttpLimits, hub: FakeHub, handle: HubHandle) -> Self {
         let (ready, watched) = watch::channel(ReadyState::Ready);
         let metrics = Arc::new(Metrics::new());
-        let context = HttpContext {
-            hub: handle,
-            ready: watched,
-            show_metrics: true,
-            metrics: metrics.clone(),
-            limits,
-        };
-        Daemon {
-            app: router(context),
-            hub,
-            ready,
-            metrics,
-        }
+        let context = HttpContext { hub: handle, ready: watched, show_metrics: true, metrics: metrics.clone(), limits };
+        Daemon { app: router(context), hub, ready, metrics }
     }
 
     async fn get(&self, uri: &str) -> Answer {
@@ -68,28 +57,17 @@ impl Daemon {
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self
-            .app
-            .clone()
-            .oneshot(request)
-            .await
-            .expect("a router always answers");
+        let response = self.app.clone().oneshot(request).await.expect("a router always answers");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         let body = String::from_utf8(body.to_vec()).expect("text");
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        Answer { status: head.status, headers: head.headers, body }
     }
 }
 
 fn request(method: &str, uri: &str, body: &str) -> Request<Body> {
     let request = Request::builder().method(method).uri(uri);
-    request
-        .body(Body::from(body.to_owned()))
-        .expect("a request")
+    request.body(Body::from(body.to_owned())).expect("a request")
 }
 
 /// What came back.
@@ -102,29 +80,17 @@ struct Answer {
 impl Answer {
     /// The body without its time, which must be there and must be a time.
     fn json(&self) -> Value {
-        assert_eq!(
-            self.headers["content-type"], "application/json",
-            "{}",
-            self.body
-        );
+        assert_eq!(self.headers["content-type"], "application/json", "{}", self.body);
         let mut json: Value = serde_json::from_str(&self.body).expect(&self.body);
-        let timestamp = json
-            .as_object_mut()
-            .and_then(|object| object.remove("timestamp"));
+        let timestamp = json.as_object_mut().and_then(|object| object.remove("timestamp"));
         let timestamp = timestamp.expect("every answer has a timestamp");
-        assert!(
-            is_rfc3339(timestamp.as_str().expect("a text")),
-            "{timestamp}"
-        );
+        assert!(is_rfc3339(timestamp.as_str().expect("a text")), "{timestamp}");
         json
     }
 }
 
 /// `2026-11-24T04:36:09.123Z`.
 fn is_rfc3339(text: &str) -> bool {
-    let shape: String = text
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     shape == "0000-00-00T00:00:00.000Z"
 }

@@ -25,18 +25,12 @@ async fn join_room() {
     check(
         &[
             ("POST /join-room", r#"{"user_id":"ann","room_id":"f1"}"#),
-            (
-                "POST /join-room",
-                r#" {"room_id":"f1","user_id":"ann","username":"Ann"} "#,
-            ),
+            ("POST /join-room", r#" {"room_id":"f1","user_id":"ann","username":"Ann"} "#),
             ("POST /join-room?user_id=ann&room_id=f1", ""),
             ("POST /join-room?user_id=ann&room_id=f1", "{}"),
             ("POST /join-room?user_id=ann&room_id=f1", "null"),
             ("POST /join-room?user_id=ann", r#"{"room_id":"f1"}"#),
-            (
-                "POST /join-room?user_id=bob&room_id=f2",
-                r#"{"user_id":"ann","room_id":"f1"}"#,
-            ),
+            ("POST /join-room?user_id=bob&room_id=f2", r#"{"user_id":"ann","room_id":"f1"}"#),
             ("POST /join-room?user_id=bob&user_id=ann&room_id=f1", ""),
         ],
         "join ann f1",
@@ -48,10 +42,7 @@ async fn join_room() {
 #[tokio::test]
 async fn leave_room() {
     check(
-        &[
-            ("POST /leave-room", r#"{"user_id":"ann","room_id":"f1"}"#),
-            ("POST /leave-room?user_id=ann&room_id=f1", ""),
-        ],
+        &[("POST /leave-room", r#"{"user_id":"ann","room_id":"f1"}"#), ("POST /leave-room?user_id=ann&room_id=f1", "")],
         "leave ann f1",
         json!({"success": true, "message": "Left room: f1"}),
     )
@@ -71,10 +62,7 @@ async fn numbers_are_ids() {
     )
     .await;
     check(
-        &[(
-            "POST /join-room",
-            r#"{"user_id":-1,"room_id":123456789012345678901234567890}"#,
-        )],
+        &[("POST /join-room", r#"{"user_id":-1,"room_id":123456789012345678901234567890}"#)],
         "join -1 123456789012345678901234567890",
         json!({"success": true, "message": "Joined room: 123456789012345678901234567890"}),
     )
@@ -98,14 +86,8 @@ async fn a_free_lock_is_granted() {
     let in_query = format!("POST /acquire-lock?{scalars}");
     check(
         &[
-            (
-                "POST /acquire-lock",
-                r#"{"user_id":"ann","lock_type":"floor_edit","resource_id":"f1"}"#,
-            ),
-            (
-                "POST /acquire-lock",
-                r#"{"user_id":"ann","lock_type":"floor_edit","resource_id":"f1","metadata":null}"#,
-            ),
+            ("POST /acquire-lock", r#"{"user_id":"ann","lock_type":"floor_edit","resource_id":"f1"}"#),
+            ("POST /acquire-lock", r#"{"user_id":"ann","lock_type":"floor_edit","resource_id":"f1","metadata":null}"#),
             (&in_query, ""),
             (&in_query, "null"),
         ],
@@ -125,10 +107,7 @@ async fn a_free_lock_is_granted() {
                 "POST /acquire-lock",
                 r#"{"user_id":"ann","lock_type":"floor_edit","resource_id":"f1","symbol_metadata":{"a":1}}"#,
             ),
-            (
-                "POST /acquire-lock?user_id=ann&lock_type=floor_edit",
-                r#"{"resource_id":"f1","metadata":{"a":1}}"#,
-            ),
+            ("POST /acquire-lock?user_id=ann&lock_type=floor_edit", r#"{"resource_id":"f1","metadata":{"a":1}}"#),
             (&in_query, r#"{"a":1}"#),
             (&metadata_in_query, ""),
         ],
@@ -160,13 +139,7 @@ async fn a_free_lock_is_granted() {
 #[tokio::test]
 async fn every_lock_type_reaches_the_hub() {
     let daemon = Daemon::start();
-    for name in [
-        "floor_edit",
-        "object_edit",
-        "route_edit",
-        "grid_calibration",
-        "analytics_view",
-    ] {
+    for name in ["floor_edit", "object_edit", "route_edit", "grid_calibration", "analytics_view"] {
         let uri = format!("/realtime/acquire-lock?user_id=ann&lock_type={name}&resource_id=x");
         assert_eq!(daemon.post(&uri, "").await.status, 200);
         let asked = format!("lock ann {name} x in - for None with None");
@@ -178,14 +151,8 @@ async fn every_lock_type_reaches_the_hub() {
 async fn a_held_lock_is_an_answer_and_no_failure() {
     check(
         &[
-            (
-                "POST /acquire-lock",
-                r#"{"user_id":"bob","lock_type":"floor_edit","resource_id":"f1"}"#,
-            ),
-            (
-                "POST /acquire-lock?user_id=bob&lock_type=floor_edit&resource_id=f1",
-                "",
-            ),
+            ("POST /acquire-lock", r#"{"user_id":"bob","lock_type":"floor_edit","resource_id":"f1"}"#),
+            ("POST /acquire-lock?user_id=bob&lock_type=floor_edit&resource_id=f1", ""),
         ],
         "lock bob floor_edit f1 in - for None with None",
         json!({
@@ -198,10 +165,7 @@ async fn a_held_lock_is_an_answer_and_no_failure() {
     )
     .await;
     check(
-        &[(
-            "POST /acquire-lock?user_id=late&lock_type=route_edit&resource_id=r",
-            "",
-        )],
+        &[("POST /acquire-lock?user_id=late&lock_type=route_edit&resource_id=r", "")],
         "lock late route_edit r in - for None with None",
         json!({
             "success": false,
@@ -218,10 +182,7 @@ async fn a_held_lock_is_an_answer_and_no_failure() {
 async fn release_lock() {
     check(
         &[
-            (
-                "POST /release-lock",
-                r#"{"user_id":"ann","lock_id":"lk_25"}"#,
-            ),
+            ("POST /release-lock", r#"{"user_id":"ann","lock_id":"lk_25"}"#),
             ("POST /release-lock?user_id=ann&lock_id=lk_25", ""),
         ],
         "release ann lk_25",
@@ -236,10 +197,7 @@ async fn release_lock() {
     .await;
     // The original's lock ids: there is no such lock, and the hub still says whether Ann is there.
     check(
-        &[(
-            "POST /release-lock",
-            r#"{"user_id":"ann","lock_id":"0b2e3f10-9a77-4a39-8f5e-2d1b7c6a5e44"}"#,
-        )],
+        &[("POST /release-lock", r#"{"user_id":"ann","lock_id":"0b2e3f10-9a77-4a39-8f5e-2d1b7c6a5e44"}"#)],
         "release ann lk_0",
         json!({"success": false, "message": "Failed to release lock"}),
     )
@@ -260,14 +218,8 @@ async fn verify_a_token() {
     .await;
     check(
         &[
-            (
-                "POST /locks/verify",
-                r#"{"token":9007199254740991,"resource_id":"f1","op":"grid"}"#,
-            ),
-            (
-                "POST /locks/verify?token=9007199254740991&resource_id=f1&op=grid",
-                "",
-            ),
+            ("POST /locks/verify", r#"{"token":9007199254740991,"resource_id":"f1","op":"grid"}"#),
+            ("POST /locks/verify?token=9007199254740991&resource_id=f1&op=grid", ""),
         ],
         r#"verify 9007199254740991 f1 for Some("grid")"#,
         json!({"valid": false, "reason": "unknown_token", "remaining_ms": 0}),
@@ -279,10 +231,7 @@ async fn verify_a_token() {
 async fn a_presence_update_changes_what_it_names_and_nothing_else() {
     let done = json!({"success": true, "message": "Presence updated"});
     check(
-        &[
-            ("POST /update-presence", r#"{"user_id":"ann"}"#),
-            ("POST /update-presence?user_id=ann", ""),
-        ],
+        &[("POST /update-presence", r#"{"user_id":"ann"}"#), ("POST /update-presence?user_id=ann", "")],
         "update ann floor=keep action=keep cursor=keep metadata=keep",
         done.clone(),
     )
@@ -323,35 +272,19 @@ async fn broadcast() {
     let told = json!({"success": true, "message": "Message broadcasted to room: f1", "seq": 12});
     check(
         &[
-            (
-                "POST /broadcast",
-                r#"{"room_id":"f1","message":{"text":"hi"}}"#,
-            ),
+            ("POST /broadcast", r#"{"room_id":"f1","message":{"text":"hi"}}"#),
             ("POST /broadcast?room_id=f1", r#"{"text":"hi"}"#),
-            (
-                "POST /broadcast?room_id=f1&message=%7B%22text%22:%22hi%22%7D",
-                "",
-            ),
+            ("POST /broadcast?room_id=f1&message=%7B%22text%22:%22hi%22%7D", ""),
         ],
         r#"broadcast f1 {"text":"hi"}"#,
         told.clone(),
     )
     .await;
     // The message is whatever JSON it is, untouched.
-    for message in [
-        "null",
-        "7",
-        "1.0e+5",
-        r#""\u00e4 🏢""#,
-        "[ 1,\n 2 ]",
-        r#"{"message":1,"room_id":2}"#,
-    ] {
+    for message in ["null", "7", "1.0e+5", r#""\u00e4 🏢""#, "[ 1,\n 2 ]", r#"{"message":1,"room_id":2}"#] {
         let in_body = format!(r#"{{"message":{message},"room_id":"f1"}}"#);
         check(
-            &[
-                ("POST /broadcast?room_id=f1", message),
-                ("POST /broadcast", &in_body),
-            ],
+            &[("POST /broadcast?room_id=f1", message), ("POST /broadcast", &in_body)],
             &format!("broadcast f1 {message}"),
             told.clone(),
         )
@@ -380,12 +313,8 @@ async fn room_users() {
         }),
     )
     .await;
-    check(
-        &[("GET /room-users/nowhere", "")],
-        "users nowhere",
-        json!({"room_id": "nowhere", "users": [], "count": 0}),
-    )
-    .await;
+    check(&[("GET /room-users/nowhere", "")], "users nowhere", json!({"room_id": "nowhere", "users": [], "count": 0}))
+        .await;
 }
 
 #[tokio::test]
@@ -403,12 +332,7 @@ async fn active_locks() {
         json!({"resource_id": "f1", "locks": [lock(json!({"reason": "walls"})), lock(json!({}))], "count": 2}),
     )
     .await;
-    check(
-        &[("GET /active-locks/f10", "")],
-        "locks f10",
-        json!({"resource_id": "f10", "locks": [], "count": 0}),
-    )
-    .await;
+    check(&[("GET /active-locks/f10", "")], "locks f10", json!({"resource_id": "f10", "locks": [], "count": 0})).await;
 }
 
 #[tokio::test]
@@ -474,19 +398,8 @@ async fn an_id_in_the_path_is_decoded_once_and_means_nothing() {
 #[tokio::test]
 async fn an_id_in_the_query_is_decoded_once() {
     let daemon = Daemon::start();
-    for (value, id) in [
-        ("a%2Fb", "a/b"),
-        ("a+b", "a b"),
-        ("a%2Bb", "a+b"),
-        ("%25", "%"),
-        ("*", "*"),
-    ] {
-        daemon
-            .post(
-                &format!("/realtime/join-room?user_id=ann&room_id={value}"),
-                "",
-            )
-            .await;
+    for (value, id) in [("a%2Fb", "a/b"), ("a+b", "a b"), ("a%2Bb", "a+b"), ("%25", "%"), ("*", "*")] {
+        daemon.post(&format!("/realtime/join-room?user_id=ann&room_id={value}"), "").await;
         assert_eq!(daemon.hub.asked(), [format!("join ann {id}")]);
     }
 }

@@ -18,23 +18,11 @@ fn a_new_store_is_empty_and_has_names_of_its_own() {
     on_both(|bench| {
         let it = &bench.recovered;
         assert_eq!(it.epoch.len(), 8);
-        assert!(
-            it.epoch
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
-            "{}",
-            it.epoch
-        );
+        assert!(it.epoch.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{}", it.epoch);
         assert_ne!(it.session_key, [0; 32]);
-        assert_eq!(
-            (it.last_token, it.clean, it.power_lost, it.tail_dropped),
-            (0, true, false, 0)
-        );
+        assert_eq!((it.last_token, it.clean, it.power_lost, it.tail_dropped), (0, true, false, 0));
         assert!(it.buildings.is_empty() && it.tail.is_empty());
-        assert_eq!(
-            bench.store.load(&building("nowhere")).unwrap(),
-            Loaded::default()
-        );
+        assert_eq!(bench.store.load(&building("nowhere")).unwrap(), Loaded::default());
         assert!(bench.store.load_all_with_locks().unwrap().is_empty());
         assert!(bench.store.audit_list(10).unwrap().is_empty());
     });
@@ -43,39 +31,22 @@ fn a_new_store_is_empty_and_has_names_of_its_own() {
 #[test]
 fn what_is_committed_is_loaded_in_order() {
     on_both(|bench| {
-        bench
-            .commit(batch(
-                1,
-                vec![part("a", 0, b"one two", 2), part("b", 0, b"x", 1)],
-            ))
-            .unwrap();
-        bench
-            .commit(batch(2, vec![part("a", 2, b"three", 1)]))
-            .unwrap();
+        bench.commit(batch(1, vec![part("a", 0, b"one two", 2), part("b", 0, b"x", 1)])).unwrap();
+        bench.commit(batch(2, vec![part("a", 2, b"three", 1)])).unwrap();
         let a = bench.store.load(&building("a")).unwrap();
         assert_eq!(a.position, 3);
-        assert_eq!(
-            a.batches,
-            [(0, b"one two".to_vec()), (2, b"three".to_vec())]
-        );
-        assert_eq!(
-            bench.store.load(&building("b")).unwrap().batches,
-            [(0, b"x".to_vec())]
-        );
+        assert_eq!(a.batches, [(0, b"one two".to_vec()), (2, b"three".to_vec())]);
+        assert_eq!(bench.store.load(&building("b")).unwrap().batches, [(0, b"x".to_vec())]);
     });
 }
 
 #[test]
 fn a_batch_that_was_decided_elsewhere_leaves_no_trace_and_the_store_goes_on() {
     on_both(|bench| {
-        bench
-            .commit(batch(1, vec![part("a", 0, b"one", 1)]))
-            .unwrap();
-        for (number, wrong) in [
-            (2, part("a", 0, b"again", 1)),
-            (3, part("a", 7, b"later", 1)),
-            (4, part("n", 5, b"", 1)),
-        ] {
+        bench.commit(batch(1, vec![part("a", 0, b"one", 1)])).unwrap();
+        for (number, wrong) in
+            [(2, part("a", 0, b"again", 1)), (3, part("a", 7, b"later", 1)), (4, part("n", 5, b"", 1))]
+        {
             let mut bad = batch(number, vec![part("b", 0, b"sound", 1), wrong]);
             bad.audit.push(audit("never"));
             let error = bench.commit(bad).unwrap_err();
@@ -84,12 +55,7 @@ fn a_batch_that_was_decided_elsewhere_leaves_no_trace_and_the_store_goes_on() {
         }
         assert_eq!(bench.store.load(&building("b")).unwrap(), Loaded::default());
         assert!(bench.store.audit_list(10).unwrap().is_empty());
-        bench
-            .commit(batch(
-                5,
-                vec![part("a", 1, b"two", 1), part("b", 0, b"sound", 1)],
-            ))
-            .unwrap();
+        bench.commit(batch(5, vec![part("a", 1, b"two", 1), part("b", 0, b"sound", 1)])).unwrap();
         assert_eq!(bench.store.load(&building("a")).unwrap().position, 2);
     });
 }
@@ -97,18 +63,11 @@ fn a_batch_that_was_decided_elsewhere_leaves_no_trace_and_the_store_goes_on() {
 #[test]
 fn a_snapshot_replaces_the_log_up_to_its_position() {
     on_both(|bench| {
-        bench
-            .commit(batch(
-                1,
-                vec![part("a", 0, b"one", 1), part("b", 0, b"b", 1)],
-            ))
-            .unwrap();
+        bench.commit(batch(1, vec![part("a", 0, b"one", 1), part("b", 0, b"b", 1)])).unwrap();
         let mut with_state = part("a", 1, b"two three", 2);
         with_state.snapshot = Some(b"state at 3".to_vec());
         bench.commit(batch(2, vec![with_state])).unwrap();
-        bench
-            .commit(batch(3, vec![part("a", 3, b"four", 1)]))
-            .unwrap();
+        bench.commit(batch(3, vec![part("a", 3, b"four", 1)])).unwrap();
         let a = bench.store.load(&building("a")).unwrap();
         assert_eq!(a.position, 4);
         assert_eq!(a.snapshot, Some((3, b"state at 3".to_vec())));
@@ -118,10 +77,7 @@ fn a_snapshot_replaces_the_log_up_to_its_position() {
         newer.snapshot = Some(b"state at 4".to_vec());
         bench.commit(batch(4, vec![newer])).unwrap();
         let a = bench.store.load(&building("a")).unwrap();
-        assert_eq!(
-            (a.position, a.snapshot, a.batches.len()),
-            (4, Some((4, b"state at 4".to_vec())), 0)
-        );
+        assert_eq!((a.position, a.snapshot, a.batches.len()), (4, Some((4, b"state at 4".to_vec())), 0));
         assert_eq!(bench.store.load(&building("b")).unwrap().batches.len(), 1);
     });
 }
@@ -129,33 +85,15 @@ fn a_snapshot_replaces_the_log_up_to_its_position() {
 #[test]
 fn buildings_with_locks_are_loaded_in_one_pass() {
     on_both(|bench| {
-        let locked = |name, position, locks| Part {
-            live_locks: locks,
-            ..part(name, position, name.as_bytes(), 1)
-        };
-        bench
-            .commit(batch(
-                1,
-                vec![locked("a", 0, 1), locked("b", 0, 0), locked("c", 0, 3)],
-            ))
-            .unwrap();
-        bench
-            .commit(batch(2, vec![locked("c", 1, 2), locked("d", 0, 1)]))
-            .unwrap();
+        let locked = |name, position, locks| Part { live_locks: locks, ..part(name, position, name.as_bytes(), 1) };
+        bench.commit(batch(1, vec![locked("a", 0, 1), locked("b", 0, 0), locked("c", 0, 3)])).unwrap();
+        bench.commit(batch(2, vec![locked("c", 1, 2), locked("d", 0, 1)])).unwrap();
         let mut freed = locked("d", 1, 0);
         freed.snapshot = Some(b"d".to_vec());
         bench.commit(batch(3, vec![freed])).unwrap();
 
-        let all: BTreeMap<_, _> = bench
-            .store
-            .load_all_with_locks()
-            .unwrap()
-            .into_iter()
-            .collect();
-        assert_eq!(
-            all.keys().map(BuildingId::as_str).collect::<Vec<_>>(),
-            ["a", "c"]
-        );
+        let all: BTreeMap<_, _> = bench.store.load_all_with_locks().unwrap().into_iter().collect();
+        assert_eq!(all.keys().map(BuildingId::as_str).collect::<Vec<_>>(), ["a", "c"]);
         for (id, loaded) in all {
             assert_eq!(loaded, bench.store.load(&id).unwrap(), "{id}");
         }
@@ -165,14 +103,8 @@ fn buildings_with_locks_are_loaded_in_one_pass() {
 #[test]
 fn audit_is_kept_with_its_batch_and_listed_newest_first() {
     on_both(|bench| {
-        let of = |number, audit| Batch {
-            number,
-            audit,
-            ..Batch::default()
-        };
-        bench
-            .commit(of(1, vec![audit("one"), audit("two")]))
-            .unwrap();
+        let of = |number, audit| Batch { number, audit, ..Batch::default() };
+        bench.commit(of(1, vec![audit("one"), audit("two")])).unwrap();
         bench.commit(of(2, vec![audit("three")])).unwrap();
         let rows = bench.store.audit_list(2).unwrap();
         let rows: Vec<_> = rows.into_iter().map(|row| (row.id, row.record)).collect();
@@ -183,33 +115,13 @@ fn audit_is_kept_with_its_batch_and_listed_newest_first() {
 #[test]
 fn the_oldest_audit_records_go_first() {
     on_both(|bench| {
-        let many = (0..AUDIT_RECORDS_MAX)
-            .map(|i| audit(&i.to_string()))
-            .collect();
-        bench
-            .commit(Batch {
-                number: 1,
-                audit: many,
-                ..Batch::default()
-            })
-            .unwrap();
-        bench
-            .commit(Batch {
-                number: 2,
-                audit: vec![audit("last")],
-                ..Batch::default()
-            })
-            .unwrap();
+        let many = (0..AUDIT_RECORDS_MAX).map(|i| audit(&i.to_string())).collect();
+        bench.commit(Batch { number: 1, audit: many, ..Batch::default() }).unwrap();
+        bench.commit(Batch { number: 2, audit: vec![audit("last")], ..Batch::default() }).unwrap();
         let rows = bench.store.audit_list(usize::MAX).unwrap();
         assert_eq!(rows.len() as u64, AUDIT_RECORDS_MAX);
-        assert_eq!(
-            (rows[0].id, &*rows[0].record.target),
-            (AUDIT_RECORDS_MAX + 1, "last")
-        );
-        assert_eq!(
-            rows.last().map(|row| (row.id, &*row.record.target)),
-            Some((2, "1"))
-        );
+        assert_eq!((rows[0].id, &*rows[0].record.target), (AUDIT_RECORDS_MAX + 1, "last"));
+        assert_eq!(rows.last().map(|row| (row.id, &*row.record.target)), Some((2, "1")));
     });
 }
 
@@ -227,17 +139,12 @@ fn a_store_holds_what_a_map_would_hold() {
             last_token += random.below(3);
             let names = ["a", "b", "c/d", "🏢", "e"];
             let mut parts = Vec::new();
-            for name in names
-                .iter()
-                .filter(|_| random.below(3) == 0)
-                .collect::<Vec<_>>()
-            {
+            for name in names.iter().filter(|_| random.below(3) == 0).collect::<Vec<_>>() {
                 let (locks, loaded) = model.entry(building(name)).or_default();
                 let events = vec![random.next() as u8; random.below(5000) as usize];
                 let mut part = part(name, loaded.position, &events, random.below(4) as u32);
                 part.live_locks = random.below(3) as u32;
-                part.snapshot = (random.below(8) == 0)
-                    .then(|| vec![random.next() as u8; random.below(9000) as usize]);
+                part.snapshot = (random.below(8) == 0).then(|| vec![random.next() as u8; random.below(9000) as usize]);
                 *locks = part.live_locks;
                 loaded.position += u64::from(part.count);
                 if let Some(state) = &part.snapshot {
@@ -248,14 +155,7 @@ fn a_store_holds_what_a_map_would_hold() {
                 }
                 parts.push(part);
             }
-            bench
-                .commit(Batch {
-                    number,
-                    parts,
-                    last_token,
-                    audit: Vec::new(),
-                })
-                .unwrap();
+            bench.commit(Batch { number, parts, last_token, audit: Vec::new() }).unwrap();
 
             if kind == EngineKind::Embedded && random.below(30) == 0 {
                 if random.below(2) == 0 {
@@ -279,16 +179,8 @@ fn a_store_holds_what_a_map_would_hold() {
         for (id, (_, expected)) in &model {
             assert_eq!(&bench.store.load(id).unwrap(), expected, "{kind:?} {id}");
         }
-        let locked: BTreeMap<_, _> = bench
-            .store
-            .load_all_with_locks()
-            .unwrap()
-            .into_iter()
-            .collect();
-        let expected = model
-            .into_iter()
-            .filter(|(_, (locks, _))| *locks > 0)
-            .map(|(id, (_, loaded))| (id, loaded));
+        let locked: BTreeMap<_, _> = bench.store.load_all_with_locks().unwrap().into_iter().collect();
+        let expected = model.into_iter().filter(|(_, (locks, _))| *locks > 0).map(|(id, (_, loaded))| (id, loaded));
         assert_eq!(locked, expected.collect::<BTreeMap<_, _>>(), "{kind:?}");
     }
 }

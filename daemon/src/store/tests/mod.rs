@@ -35,23 +35,12 @@ impl Bench {
     fn try_open(kind: EngineKind, path: &Path) -> Result<Self, StoreError> {
         let (tell, outcomes) = mpsc::channel();
         // The receiver may be gone: a store that is dropped still reports its last batches.
-        let Opened {
-            store,
-            tail,
-            recovered,
-        } = open(kind, path, move |outcome| drop(tell.send(outcome)))?;
-        Ok(Bench {
-            store,
-            tail,
-            recovered,
-            outcomes,
-        })
+        let Opened { store, tail, recovered } = open(kind, path, move |outcome| drop(tell.send(outcome)))?;
+        Ok(Bench { store, tail, recovered, outcomes })
     }
 
     fn next(&self) -> Outcome {
-        self.outcomes
-            .recv_timeout(DEADLINE)
-            .expect("an outcome before the deadline")
+        self.outcomes.recv_timeout(DEADLINE).expect("an outcome before the deadline")
     }
 
     /// Commits and waits.
@@ -81,22 +70,11 @@ fn building(name: &str) -> BuildingId {
 }
 
 fn part(name: &str, expected_position: u64, events: &[u8], count: u32) -> Part {
-    Part {
-        building: building(name),
-        expected_position,
-        events: events.to_vec(),
-        count,
-        live_locks: 0,
-        snapshot: None,
-    }
+    Part { building: building(name), expected_position, events: events.to_vec(), count, live_locks: 0, snapshot: None }
 }
 
 fn batch(number: u64, parts: Vec<Part>) -> Batch {
-    Batch {
-        number,
-        parts,
-        ..Batch::default()
-    }
+    Batch { number, parts, ..Batch::default() }
 }
 
 fn audit(target: &str) -> AuditRecord {
@@ -131,10 +109,7 @@ impl Random {
 
 /// The seed of a random test: from `ARXOSRT_SEED`, else `default`. Printed, so a failure can be repeated.
 fn seed(default: u64) -> u64 {
-    let seed = std::env::var("ARXOSRT_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default);
+    let seed = std::env::var("ARXOSRT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     println!("ARXOSRT_SEED={seed}");
     seed
 }
@@ -150,8 +125,6 @@ fn child_store() -> Option<PathBuf> {
 /// This very test, named as in `crash::some_test`, as a process of its own.
 fn child(test: &str, path: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args([&format!("store::tests::{test}"), "--exact", "--nocapture"])
-        .env(CHILD, path);
+    command.args([&format!("store::tests::{test}"), "--exact", "--nocapture"]).env(CHILD, path);
     command
 }

@@ -4,12 +4,7 @@ use super::super::sys::beside;
 use super::*;
 
 fn record(name: &str, position: u64, count: u32, events: &[u8]) -> TailRecord {
-    TailRecord {
-        building: building(name),
-        position,
-        count,
-        events: events.to_vec(),
-    }
+    TailRecord { building: building(name), position, count, events: events.to_vec() }
 }
 
 /// Writes each list as one turn.
@@ -29,24 +24,15 @@ fn reopen(bench: Bench, path: &Path) -> Bench {
 }
 
 fn segment_bytes(path: &Path) -> u64 {
-    [".tail-0", ".tail-1"]
-        .iter()
-        .map(|suffix| std::fs::metadata(beside(path, suffix)).unwrap().len())
-        .sum()
+    [".tail-0", ".tail-1"].iter().map(|suffix| std::fs::metadata(beside(path, suffix)).unwrap().len()).sum()
 }
 
 #[test]
 fn told_events_are_recovered_until_they_are_committed() {
     let (_dir, path) = place();
     let mut bench = Bench::open(EngineKind::Embedded, &path);
-    bench
-        .commit(batch(1, vec![part("a", 0, b"settled", 1)]))
-        .unwrap();
-    let told = [
-        record("a", 1, 1, b"one"),
-        record("b", 0, 2, b"two three"),
-        record("a", 2, 1, b"four"),
-    ];
+    bench.commit(batch(1, vec![part("a", 0, b"settled", 1)])).unwrap();
+    let told = [record("a", 1, 1, b"one"), record("b", 0, 2, b"two three"), record("a", 2, 1, b"four")];
     tell(&mut bench.tail, 2, &[&told[..2], &told[2..]]);
 
     let in_order = [told[0].clone(), told[2].clone(), told[1].clone()];
@@ -61,10 +47,7 @@ fn told_events_are_recovered_until_they_are_committed() {
     bench = reopen(bench, &path);
     assert_eq!(bench.recovered.tail.len(), 4);
 
-    let parts = vec![
-        part("a", 1, b"onefour", 2),
-        part("b", 0, b"two threefive", 3),
-    ];
+    let parts = vec![part("a", 1, b"onefour", 2), part("b", 0, b"two threefive", 3)];
     bench.commit(batch(1, parts)).unwrap();
     bench = reopen(bench, &path);
     assert!(bench.recovered.tail.is_empty());
@@ -75,11 +58,7 @@ fn told_events_are_recovered_until_they_are_committed() {
 fn whatever_the_last_write_left_whole_records_are_found() {
     let (_dir, path) = place();
     let mut bench = Bench::open(EngineKind::Embedded, &path);
-    let told = [
-        record("a", 0, 1, b"first"),
-        record("b", 0, 3, b""),
-        record("a", 1, 1, &[7; 40]),
-    ];
+    let told = [record("a", 0, 1, b"first"), record("b", 0, 3, b""), record("a", 1, 1, &[7; 40])];
     let mut ends = vec![];
     for it in &told {
         tell(&mut bench.tail, 1, &[std::slice::from_ref(it)]);
@@ -96,18 +75,11 @@ fn whatever_the_last_write_left_whole_records_are_found() {
     };
     for cut in 0..=whole.len() {
         let expected = ends.iter().filter(|end| **end <= cut).count();
-        assert_eq!(
-            recovered_from(&whole[..cut]),
-            told[..expected],
-            "cut at {cut}"
-        );
+        assert_eq!(recovered_from(&whole[..cut]), told[..expected], "cut at {cut}");
         let mut zeros = whole[..cut].to_vec();
         zeros.resize(whole.len() + 64, 0);
         // A record whose last bytes are zeros is whole again.
-        let expected = ends
-            .iter()
-            .filter(|end| zeros[..**end] == whole[..**end])
-            .count();
+        let expected = ends.iter().filter(|end| zeros[..**end] == whole[..**end]).count();
         assert_eq!(recovered_from(&zeros), told[..expected], "zeros from {cut}");
     }
     // A flipped bit costs the record that it is in and those behind it, never more, and is never taken for another.
@@ -122,14 +94,7 @@ fn whatever_the_last_write_left_whole_records_are_found() {
 fn a_run_writes_on_behind_what_it_found_whole() {
     let (_dir, path) = place();
     let mut bench = Bench::open(EngineKind::Embedded, &path);
-    tell(
-        &mut bench.tail,
-        1,
-        &[
-            &[record("a", 0, 1, b"one")],
-            &[record("a", 1, 1, b"torn off")],
-        ],
-    );
+    tell(&mut bench.tail, 1, &[&[record("a", 0, 1, b"one")], &[record("a", 1, 1, b"torn off")]]);
     drop(bench);
     let segment = beside(&path, ".tail-0");
     let whole = std::fs::read(&segment).unwrap();
@@ -138,27 +103,17 @@ fn a_run_writes_on_behind_what_it_found_whole() {
     let mut bench = Bench::open(EngineKind::Embedded, &path);
     tell(&mut bench.tail, 1, &[&[record("a", 1, 1, b"two")]]);
     bench = reopen(bench, &path);
-    assert_eq!(
-        bench.recovered.tail,
-        [record("a", 0, 1, b"one"), record("a", 1, 1, b"two")]
-    );
+    assert_eq!(bench.recovered.tail, [record("a", 0, 1, b"one"), record("a", 1, 1, b"two")]);
 }
 
 #[test]
 fn after_a_failed_commit_what_is_told_anew_counts() {
     let (_dir, path) = place();
     let mut bench = Bench::open(EngineKind::Embedded, &path);
-    let old = [
-        record("a", 0, 1, b"kept"),
-        record("a", 1, 2, b"gone"),
-        record("a", 3, 1, b"gone too"),
-    ];
+    let old = [record("a", 0, 1, b"kept"), record("a", 1, 2, b"gone"), record("a", 3, 1, b"gone too")];
     tell(&mut bench.tail, 1, &[&old, &[record("a", 1, 1, b"anew")]]);
     bench = reopen(bench, &path);
-    assert_eq!(
-        bench.recovered.tail,
-        [record("a", 0, 1, b"kept"), record("a", 1, 1, b"anew")]
-    );
+    assert_eq!(bench.recovered.tail, [record("a", 0, 1, b"kept"), record("a", 1, 1, b"anew")]);
 }
 
 #[test]
@@ -166,11 +121,7 @@ fn a_record_that_continues_nothing_is_counted_and_begins_a_new_epoch() {
     let (_dir, path) = place();
     let mut bench = Bench::open(EngineKind::Embedded, &path);
     let epoch = bench.recovered.epoch.clone();
-    tell(
-        &mut bench.tail,
-        1,
-        &[&[record("a", 0, 1, b"one"), record("a", 5, 1, b"six")]],
-    );
+    tell(&mut bench.tail, 1, &[&[record("a", 0, 1, b"one"), record("a", 5, 1, b"six")]]);
     bench = reopen(bench, &path);
     assert_eq!(bench.recovered.tail, [record("a", 0, 1, b"one")]);
     assert_eq!(bench.recovered.tail_dropped, 1);
@@ -183,18 +134,12 @@ fn the_files_stay_small_though_something_is_always_on_its_way() {
     let mut bench = Bench::open(EngineKind::Embedded, &path);
     let events = [7; 10_000];
     for turn in 1..=2000_u64 {
-        tell(
-            &mut bench.tail,
-            turn,
-            &[&[record("a", turn - 1, 1, &events)]],
-        );
+        tell(&mut bench.tail, turn, &[&[record("a", turn - 1, 1, &events)]]);
         bench.tail.committed(turn.saturating_sub(3));
         assert!(segment_bytes(&path) < 3 * TAIL_SEGMENT_BYTES, "turn {turn}");
     }
     // Of what is left, the newest records are in order over both segments.
-    bench
-        .commit(batch(1, vec![part("a", 0, b"all but three", 1997)]))
-        .unwrap();
+    bench.commit(batch(1, vec![part("a", 0, b"all but three", 1997)])).unwrap();
     let bench = reopen(bench, &path);
     let positions: Vec<_> = bench.recovered.tail.iter().map(|it| it.position).collect();
     assert_eq!(positions, [1997, 1998, 1999]);

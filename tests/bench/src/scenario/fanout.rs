@@ -17,37 +17,18 @@ use crate::server::Server;
 use crate::swarm::{Id, Swarm};
 use crate::sys::Receiver;
 
-const CPU_BESIDE_PLAIN: &[Goal] = &[Goal {
-    metric: Metric::CpuUs,
-    bound: Bound::AtMostTimesFloor(1.08),
-}];
-const CPU_BESIDE_CORKED: &[Goal] = &[Goal {
-    metric: Metric::CpuUs,
-    bound: Bound::AtMostTimesFloor(0.7),
-}];
+const CPU_BESIDE_PLAIN: &[Goal] = &[Goal { metric: Metric::CpuUs, bound: Bound::AtMostTimesFloor(1.08) }];
+const CPU_BESIDE_CORKED: &[Goal] = &[Goal { metric: Metric::CpuUs, bound: Bound::AtMostTimesFloor(0.7) }];
 
 pub static CASES: [Case; 4] = [
-    case(
-        "fanout 1x1000, 100 B, 1 in flight",
-        Peer::Floor,
-        CPU_BESIDE_PLAIN,
-    ),
-    case(
-        "fanout 1x1000, 100 B, 8 in flight",
-        Peer::FloorCorked,
-        CPU_BESIDE_CORKED,
-    ),
+    case("fanout 1x1000, 100 B, 1 in flight", Peer::Floor, CPU_BESIDE_PLAIN),
+    case("fanout 1x1000, 100 B, 8 in flight", Peer::FloorCorked, CPU_BESIDE_CORKED),
     case("fanout 1x1000, 1 KiB, 1 in flight", Peer::Floor, &[]),
     case("fanout 1x1000, 1 KiB, 8 in flight", Peer::FloorCorked, &[]),
 ];
 
 const fn case(name: &'static str, reference: Peer, goals: &'static [Goal]) -> Case {
-    Case {
-        name,
-        reference: Some(reference),
-        unit: "delivery",
-        goals,
-    }
+    Case { name, reference: Some(reference), unit: "delivery", goals }
 }
 
 const LOADS: [(usize, usize); 4] = [(100, 1), (100, 8), (1024, 1), (1024, 8)];
@@ -88,12 +69,7 @@ pub(super) struct Load {
 const STALL: Duration = Duration::from_secs(5);
 
 impl Load {
-    pub(super) fn run(
-        &self,
-        swarm: &mut Swarm,
-        server: &Server,
-        dialect: &Dialect,
-    ) -> io::Result<Figures> {
+    pub(super) fn run(&self, swarm: &mut Swarm, server: &Server, dialect: &Dialect) -> io::Result<Figures> {
         let mut flight = Flight::new(self.readers.clone());
         let mut message = Vec::new();
         dialect.push_broadcast(&mut message, 0, self.body_bytes);

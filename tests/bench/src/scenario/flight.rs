@@ -62,8 +62,7 @@ impl Flight {
                 }
                 let slot = self.heard[id] % UNDER_WAY_MAX;
                 self.heard[id] += 1;
-                self.latency
-                    .record(now.saturating_duration_since(self.departed[slot]));
+                self.latency.record(now.saturating_duration_since(self.departed[slot]));
                 self.still_missing[slot] -= 1;
                 if self.still_missing[slot] == 0 {
                     self.arrived += 1;
@@ -84,8 +83,7 @@ impl Flight {
     pub fn count_the_missing(&mut self, now: Instant) {
         for id in self.readers.clone() {
             for message in self.heard[id]..self.sent {
-                self.latency
-                    .record(now.saturating_duration_since(self.departed[message % UNDER_WAY_MAX]));
+                self.latency.record(now.saturating_duration_since(self.departed[message % UNDER_WAY_MAX]));
             }
         }
     }
@@ -98,9 +96,6 @@ impl Flight {
         figures.set(Metric::P50Us, us(self.latency.percentile(50.0)));
         figures.set(Metric::P99Us, self.p99_us());
         figures.set(Metric::MaxUs, us(self.latency.max()));
-        figures.set(
-            Metric::DeliveriesPerRead,
-            self.deliveries as f64 / swarm.reads as f64,
-        );
+        figures.set(Metric::DeliveriesPerRead, self.deliveries as f64 / swarm.reads as f64);
     }
 }

@@ -13,10 +13,7 @@ pub static CASES: [Case; 1] = [Case {
     name: "idle, 10 000 in rooms of 10",
     reference: Some(Peer::Floor),
     unit: "connection",
-    goals: &[Goal {
-        metric: Metric::KibPerConnection,
-        bound: Bound::AtMost(3.0),
-    }],
+    goals: &[Goal { metric: Metric::KibPerConnection, bound: Bound::AtMost(3.0) }],
 }];
 
 const ROOM_MEMBERS: usize = 10;
@@ -44,9 +41,6 @@ pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
     while began.elapsed() < stage.scale.after_close {
         swarm.turn(|_, _, _| {})?;
     }
-    figures.set(
-        Metric::KibAfterClose,
-        per_connection(server.resident_kib()?, before),
-    );
+    figures.set(Metric::KibAfterClose, per_connection(server.resident_kib()?, before));
     Ok(vec![(&CASES[0], figures)])
 }

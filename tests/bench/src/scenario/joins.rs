@@ -18,10 +18,7 @@ pub static CASES: [Case; 1] = [Case {
     name: "joins, 32 in flight",
     reference: Some(Peer::Floor),
     unit: "join",
-    goals: &[Goal {
-        metric: Metric::PerSecond,
-        bound: Bound::AtLeast(35_000.0),
-    }],
+    goals: &[Goal { metric: Metric::PerSecond, bound: Bound::AtLeast(35_000.0) }],
 }];
 
 const IN_FLIGHT: usize = 32;
@@ -39,11 +36,7 @@ pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
 
     // A just-in-time compiler sees the path of a join for the first time here: it gets longer to warm up.
     let warm_up = stage.scale.long_window;
-    let nobody = Visit {
-        user: 0,
-        came: Instant::now(),
-        joined: false,
-    };
+    let nobody = Visit { user: 0, came: Instant::now(), joined: false };
     let mut visits = [nobody; IN_FLIGHT];
     let (mut opened, mut joined) = (Vec::new(), Vec::new());
     let (mut started, mut under_way) = (0, 0);
@@ -55,11 +48,7 @@ pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
         while under_way < IN_FLIGHT {
             let came = Instant::now();
             let id = swarm.connect(server.address, &dialect.path(started), Receiver::Usual)?;
-            visits[id] = Visit {
-                user: started,
-                came,
-                joined: false,
-            };
+            visits[id] = Visit { user: started, came, joined: false };
             started += 1;
             under_way += 1;
         }
@@ -90,9 +79,7 @@ pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
             return Err(io::Error::other(format!("join {joins}: {reason}")));
         }
         if progress.elapsed() > STALL {
-            return Err(io::Error::other(format!(
-                "after {joins} joins, none for {STALL:?}"
-            )));
+            return Err(io::Error::other(format!("after {joins} joins, none for {STALL:?}")));
         }
         let elapsed = began.elapsed();
         match window {

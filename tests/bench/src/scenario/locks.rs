@@ -22,34 +22,20 @@ pub static CASES: [Case; 4] = [
     case(
         "locks, in memory, 64 people x 1 object",
         &[
-            Goal {
-                metric: Metric::PerSecond,
-                bound: Bound::AtLeast(50_000.0),
-            },
-            Goal {
-                metric: Metric::P99Us,
-                bound: Bound::AtMost(2000.0),
-            },
+            Goal { metric: Metric::PerSecond, bound: Bound::AtLeast(50_000.0) },
+            Goal { metric: Metric::P99Us, bound: Bound::AtMost(2000.0) },
         ],
     ),
     case("locks, in memory, 64 people x 8 objects", &[]),
     case("locks, durable, 64 people x 1 object", &[]),
     case(
         "locks, durable, 64 people x 8 objects",
-        &[Goal {
-            metric: Metric::PerSecond,
-            bound: Bound::AtLeast(20_000.0),
-        }],
+        &[Goal { metric: Metric::PerSecond, bound: Bound::AtLeast(20_000.0) }],
     ),
 ];
 
 const fn case(name: &'static str, goals: &'static [Goal]) -> Case {
-    Case {
-        name,
-        reference: None,
-        unit: "cycle",
-        goals,
-    }
+    Case { name, reference: None, unit: "cycle", goals }
 }
 
 const PEOPLE: usize = 64;
@@ -57,16 +43,12 @@ const OBJECTS: [usize; 2] = [1, 8];
 const STALL: Duration = Duration::from_secs(5);
 
 pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
-    let engines: &[Engine] = if stage.peer == Peer::Arxosrtd {
-        &[Engine::Memory, Engine::Embedded]
-    } else {
-        &[Engine::Memory]
-    };
+    let engines: &[Engine] =
+        if stage.peer == Peer::Arxosrtd { &[Engine::Memory, Engine::Embedded] } else { &[Engine::Memory] };
     let mut answers = Answers::new();
     for (engine, cases) in engines.iter().zip(CASES.chunks_exact(OBJECTS.len())) {
         let host = stage.start(*engine)?;
-        let mut swarm =
-            crowd::gather(&host.server, &stage.dialect, 0..PEOPLE, |_| Receiver::Usual)?;
+        let mut swarm = crowd::gather(&host.server, &stage.dialect, 0..PEOPLE, |_| Receiver::Usual)?;
         for (case, objects) in cases.iter().zip(OBJECTS) {
             answers.push((case, load(stage, &mut swarm, &host.server, objects)?));
         }
@@ -74,12 +56,7 @@ pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
     Ok(answers)
 }
 
-fn load(
-    stage: &Stage<'_>,
-    swarm: &mut Swarm,
-    server: &Server,
-    objects: usize,
-) -> io::Result<Figures> {
+fn load(stage: &Stage<'_>, swarm: &mut Swarm, server: &Server, objects: usize) -> io::Result<Figures> {
     let mut cycles = Cycles::new(objects);
     cycles.begin(&stage.dialect);
     let began = Instant::now();
@@ -103,10 +80,7 @@ fn load(
         if cycles.answers > progress.0 {
             progress = (cycles.answers, Instant::now());
         } else if progress.1.elapsed() > STALL {
-            return Err(io::Error::other(format!(
-                "{} cycles wait for an answer since {STALL:?}",
-                cycles.under_way
-            )));
+            return Err(io::Error::other(format!("{} cycles wait for an answer since {STALL:?}", cycles.under_way)));
         }
         match window {
             None if elapsed >= stage.scale.warm_up => {
@@ -115,11 +89,7 @@ fn load(
                 window = Some(Window::open(swarm, server)?);
             }
             Some(_) if elapsed >= end && figures.is_none() => {
-                let mut found =
-                    window
-                        .take()
-                        .expect("matched")
-                        .close(swarm, server, cycles.done)?;
+                let mut found = window.take().expect("matched").close(swarm, server, cycles.done)?;
                 found.set(Metric::P50Us, us(cycles.latency.percentile(50.0)));
                 found.set(Metric::P99Us, us(cycles.latency.percentile(99.0)));
                 found.set(Metric::MaxUs, us(cycles.latency.max()));
@@ -209,9 +179,7 @@ impl Cycles {
                     self.acquire(dialect, id, object, now);
                 }
             }
-            Heard::Refused => {
-                self.problem = Some(format!("refused: {}", String::from_utf8_lossy(message)))
-            }
+            Heard::Refused => self.problem = Some(format!("refused: {}", String::from_utf8_lossy(message))),
             _ => {}
         }
     }

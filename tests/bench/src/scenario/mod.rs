@@ -197,10 +197,7 @@ pub struct Host {
 impl Stage<'_> {
     pub fn start(&self, engine: Engine) -> io::Result<Host> {
         let data = TempDir::new()?;
-        Ok(Host {
-            server: self.start_in(data.path(), engine)?,
-            _data: data,
-        })
+        Ok(Host { server: self.start_in(data.path(), engine)?, _data: data })
     }
 
     /// Starts a server over what an earlier one has left.
@@ -219,9 +216,7 @@ struct Window {
 impl Window {
     fn open(swarm: &mut Swarm, server: &Server) -> io::Result<Self> {
         swarm.start_counting();
-        Ok(Self {
-            meter: Meter::start(server)?,
-        })
+        Ok(Self { meter: Meter::start(server)? })
     }
 
     /// The figures that every load has.
@@ -231,10 +226,7 @@ impl Window {
         let operations = operations as f64;
         figures.set(Metric::CpuUs, used.server.as_secs_f64() * 1e6 / operations);
         figures.set(Metric::PerSecond, operations / used.elapsed.as_secs_f64());
-        figures.set(
-            Metric::GeneratorPercent,
-            100.0 * swarm.busy.as_secs_f64() / used.elapsed.as_secs_f64(),
-        );
+        figures.set(Metric::GeneratorPercent, 100.0 * swarm.busy.as_secs_f64() / used.elapsed.as_secs_f64());
         figures.set(Metric::ForeignPercent, used.foreign_percent);
         figures.set(Metric::RssMib, server.resident_kib()? / 1024.0);
         Ok(figures)

@@ -19,14 +19,8 @@ pub static CASES: [Case; 1] = [Case {
     reference: None,
     unit: "lock",
     goals: &[
-        Goal {
-            metric: Metric::ReadyMs,
-            bound: Bound::AtMost(1000.0),
-        },
-        Goal {
-            metric: Metric::RestoredPercent,
-            bound: Bound::AtLeast(100.0),
-        },
+        Goal { metric: Metric::ReadyMs, bound: Bound::AtMost(1000.0) },
+        Goal { metric: Metric::RestoredPercent, bound: Bound::AtLeast(100.0) },
     ],
 }];
 
@@ -45,20 +39,13 @@ pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
     let after = stage.start_in(data.path(), Engine::Embedded)?;
     figures.set(Metric::ReadyMs, after.ready_after.as_secs_f64() * 1e3);
     figures.set(Metric::RssMib, after.resident_kib()? / 1024.0);
-    figures.set(
-        Metric::RestoredPercent,
-        100.0 * active_locks(&after)? / locks as f64,
-    );
+    figures.set(Metric::RestoredPercent, 100.0 * active_locks(&after)? / locks as f64);
     Ok(vec![(&CASES[0], figures)])
 }
 
 /// Has every connection take its locks, all at once, and returns their number when all are granted, with the connections:
 /// they must outlive the server, as they do when a machine fails.
-fn take_locks(
-    stage: &Stage<'_>,
-    server: &Server,
-    figures: &mut Figures,
-) -> io::Result<(usize, Swarm)> {
+fn take_locks(stage: &Stage<'_>, server: &Server, figures: &mut Figures) -> io::Result<(usize, Swarm)> {
     let connections = stage.scale.restart_connections;
     let wanted = connections * LOCKS_PER_CONNECTION;
     let mut swarm = crowd::gather(server, &stage.dialect, 0..connections, |_| Receiver::Usual)?;
@@ -86,38 +73,26 @@ fn take_locks(
             Happening::Opened => {}
         })?;
         if let Some(problem) = problem {
-            return Err(io::Error::other(format!(
-                "after {granted} locks: {problem}"
-            )));
+            return Err(io::Error::other(format!("after {granted} locks: {problem}")));
         }
         if progress.elapsed() > STALL {
-            return Err(io::Error::other(format!(
-                "{granted} of {wanted} locks, then none for {STALL:?}"
-            )));
+            return Err(io::Error::other(format!("{granted} of {wanted} locks, then none for {STALL:?}")));
         }
     }
-    figures.set(
-        Metric::PerSecond,
-        wanted as f64 / began.elapsed().as_secs_f64(),
-    );
+    figures.set(Metric::PerSecond, wanted as f64 / began.elapsed().as_secs_f64());
     Ok((wanted, swarm))
 }
 
 /// What the server itself says about how many locks it holds.
 fn active_locks(server: &Server) -> io::Result<f64> {
     let status = server.get("/v1/realtime/connection-status")?;
-    number_after(&status, "\"active_locks\":").ok_or_else(|| {
-        io::Error::other(format!("connection-status without active_locks: {status}"))
-    })
+    number_after(&status, "\"active_locks\":")
+        .ok_or_else(|| io::Error::other(format!("connection-status without active_locks: {status}")))
 }
 
 fn number_after(json: &str, key: &str) -> Option<f64> {
     let value = json.split_once(key)?.1.trim_start();
-    value
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    value.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -129,9 +104,6 @@ mod tests {
         let status = r#"{"total_users":3,"active_locks": 100000,"active_conflicts":0}"#;
         assert_eq!(number_after(status, "\"active_locks\":"), Some(100_000.0));
         assert_eq!(number_after(status, "\"active_rooms\":"), None);
-        assert_eq!(
-            number_after(r#"{"active_locks":null}"#, "\"active_locks\":"),
-            None
-        );
+        assert_eq!(number_after(r#"{"active_locks":null}"#, "\"active_locks\":"), None);
     }
 }

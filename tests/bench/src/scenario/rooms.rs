@@ -23,14 +23,8 @@ pub static CASES: [Case; 2] = [
         reference: Some(Peer::FloorCorked),
         unit: "delivery",
         goals: &[
-            Goal {
-                metric: Metric::CpuUs,
-                bound: Bound::AtMostTimesFloor(0.95),
-            },
-            Goal {
-                metric: Metric::DeliveredPercent,
-                bound: Bound::AtLeast(99.0),
-            },
+            Goal { metric: Metric::CpuUs, bound: Bound::AtMostTimesFloor(0.95) },
+            Goal { metric: Metric::DeliveredPercent, bound: Bound::AtLeast(99.0) },
         ],
     },
     Case {
@@ -38,14 +32,8 @@ pub static CASES: [Case; 2] = [
         reference: Some(Peer::FloorCorked),
         unit: "delivery",
         goals: &[
-            Goal {
-                metric: Metric::CpuUs,
-                bound: Bound::AtMostTimesFloor(1.2),
-            },
-            Goal {
-                metric: Metric::P99Us,
-                bound: Bound::AtMost(1000.0),
-            },
+            Goal { metric: Metric::CpuUs, bound: Bound::AtMostTimesFloor(1.2) },
+            Goal { metric: Metric::P99Us, bound: Bound::AtMost(1000.0) },
         ],
     },
 ];
@@ -70,13 +58,7 @@ pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
     Ok(answers)
 }
 
-fn load(
-    stage: &Stage<'_>,
-    swarm: &mut Swarm,
-    server: &Server,
-    users: usize,
-    rate_hz: u32,
-) -> io::Result<Figures> {
+fn load(stage: &Stage<'_>, swarm: &mut Swarm, server: &Server, users: usize, rate_hz: u32) -> io::Result<Figures> {
     let dialect = &stage.dialect;
     let mut cursors = Cursors::new(users);
     let tick = Duration::from_secs(1) / (users as u32 * rate_hz);
@@ -89,10 +71,7 @@ fn load(
         let due = (elapsed.as_nanos() / tick.as_nanos()) as u64;
         while ticks < due {
             let user = (ticks.wrapping_mul(STRIDE) % users as u64) as usize;
-            cursors.move_on(
-                user,
-                began + tick * u32::try_from(ticks).unwrap_or(u32::MAX),
-            );
+            cursors.move_on(user, began + tick * u32::try_from(ticks).unwrap_or(u32::MAX));
             ticks += 1;
         }
         while let Some((user, n)) = cursors.next_to_send() {
@@ -109,9 +88,7 @@ fn load(
                 cursors.start_counting();
                 window = Some((Window::open(swarm, server)?, ticks));
             }
-            Some((open, first_tick))
-                if elapsed >= stage.scale.warm_up + stage.scale.long_window =>
-            {
+            Some((open, first_tick)) if elapsed >= stage.scale.warm_up + stage.scale.long_window => {
                 let mut figures = open.close(swarm, server, cursors.deliveries)?;
                 let offered = (ticks - first_tick) * (ROOM_MEMBERS as u64 - 1);
                 cursors.describe(swarm, offered, &mut figures);
@@ -145,32 +122,15 @@ struct Cursor {
 
 impl Cursors {
     fn new(users: usize) -> Self {
-        let start = Cursor {
-            n: 0,
-            due: Instant::now(),
-            still_missing: 0,
-            waiting: None,
-        };
-        let (users, sendable, latency) = (
-            vec![start; users],
-            Vec::with_capacity(users),
-            Histogram::new(),
-        );
-        Self {
-            users,
-            sendable,
-            deliveries: 0,
-            wanted: 0,
-            latency,
-            ended: None,
-        }
+        let start = Cursor { n: 0, due: Instant::now(), still_missing: 0, waiting: None };
+        let (users, sendable, latency) = (vec![start; users], Vec::with_capacity(users), Histogram::new());
+        Self { users, sendable, deliveries: 0, wanted: 0, latency, ended: None }
     }
 
     fn move_on(&mut self, user: usize, due: Instant) {
         let cursor = &mut self.users[user];
         let first = cursor.waiting.replace(due).is_none();
-        let given_up =
-            cursor.still_missing > 0 && due.saturating_duration_since(cursor.due) > STALL;
+        let given_up = cursor.still_missing > 0 && due.saturating_duration_since(cursor.due) > STALL;
         if (cursor.still_missing == 0 && first) || given_up {
             cursor.still_missing = 0;
             self.sendable.push(user);
@@ -180,10 +140,7 @@ impl Cursors {
     fn next_to_send(&mut self) -> Option<(usize, u32)> {
         let user = self.sendable.pop()?;
         let cursor = &mut self.users[user];
-        cursor.due = cursor
-            .waiting
-            .take()
-            .expect("who is sendable has something to send");
+        cursor.due = cursor.waiting.take().expect("who is sendable has something to send");
         cursor.n += 1;
         cursor.still_missing = ROOM_MEMBERS - 1;
         Some((user, cursor.n))
@@ -204,16 +161,11 @@ impl Cursors {
         if sender == id {
             return;
         }
-        let Some(cursor) = self
-            .users
-            .get_mut(sender)
-            .filter(|c| c.n == n && c.still_missing > 0)
-        else {
+        let Some(cursor) = self.users.get_mut(sender).filter(|c| c.n == n && c.still_missing > 0) else {
             return;
         };
         self.wanted += 1;
-        self.latency
-            .record(now.saturating_duration_since(cursor.due));
+        self.latency.record(now.saturating_duration_since(cursor.due));
         cursor.still_missing -= 1;
         if cursor.still_missing == 0 && cursor.waiting.is_some() {
             self.sendable.push(sender);
@@ -230,13 +182,7 @@ impl Cursors {
         figures.set(Metric::P50Us, us(self.latency.percentile(50.0)));
         figures.set(Metric::P99Us, us(self.latency.percentile(99.0)));
         figures.set(Metric::MaxUs, us(self.latency.max()));
-        figures.set(
-            Metric::DeliveriesPerRead,
-            self.deliveries as f64 / swarm.reads as f64,
-        );
-        figures.set(
-            Metric::DeliveredPercent,
-            100.0 * self.wanted as f64 / offered as f64,
-        );
+        figures.set(Metric::DeliveriesPerRead, self.deliveries as f64 / swarm.reads as f64);
+        figures.set(Metric::DeliveredPercent, 100.0 * self.wanted as f64 / offered as f64);
     }
 }

@@ -20,10 +20,7 @@ use crate::server::Server;
 use crate::swarm::{Happening, Id, Swarm};
 use crate::sys::Receiver;
 
-const UNHARMED: &[Goal] = &[Goal {
-    metric: Metric::P99Ratio,
-    bound: Bound::AtMost(1.1),
-}];
+const UNHARMED: &[Goal] = &[Goal { metric: Metric::P99Ratio, bound: Bound::AtMost(1.1) }];
 
 pub static CASES: [Case; 4] = [
     case("slow, paced 50/s, all 1000 read", &[]),
@@ -33,12 +30,7 @@ pub static CASES: [Case; 4] = [
 ];
 
 const fn case(name: &'static str, goals: &'static [Goal]) -> Case {
-    Case {
-        name,
-        reference: Some(Peer::Floor),
-        unit: "delivery",
-        goals,
-    }
+    Case { name, reference: Some(Peer::Floor), unit: "delivery", goals }
 }
 
 /// 150 KiB/s: the kernel's share of some 90 KiB is full before the window opens, and a backlog of 1 MiB is not reached
@@ -54,10 +46,7 @@ const QUIET: Duration = Duration::from_millis(200);
 pub fn run(stage: &Stage<'_>) -> io::Result<Answers> {
     let stuck_first = stage.round % 2 == 1;
     let mut answers = Answers::new();
-    for (kind, cases) in [Kind::Paced, Kind::Flood]
-        .into_iter()
-        .zip(CASES.chunks_exact(2))
-    {
+    for (kind, cases) in [Kind::Paced, Kind::Flood].into_iter().zip(CASES.chunks_exact(2)) {
         let mut found = [Figures::default(), Figures::default()];
         for stuck in [stuck_first, !stuck_first] {
             found[usize::from(stuck)] = part(stage, kind, stuck)?;
@@ -84,11 +73,7 @@ fn part(stage: &Stage<'_>, kind: Kind, stuck: bool) -> io::Result<Figures> {
     let (hanging, publisher) = (members - 1, members);
     let everybody = std::iter::repeat_n(0, members + 1);
     let receiver = |id| {
-        if id == hanging {
-            Receiver::Narrow
-        } else {
-            Receiver::Usual
-        }
+        if id == hanging { Receiver::Narrow } else { Receiver::Usual }
     };
     let mut swarm = crowd::gather(&host.server, &stage.dialect, everybody, receiver)?;
     if stuck {
@@ -111,10 +96,7 @@ fn part(stage: &Stage<'_>, kind: Kind, stuck: bool) -> io::Result<Figures> {
     if let (true, Kind::Paced) = (stuck, kind) {
         let sent = (stage.scale.warm_up + stage.scale.long_window).div_duration_f64(PACE);
         let got = wake(&mut swarm, hanging, &stage.dialect)?;
-        figures.set(
-            Metric::UnreadPercent,
-            (100.0 * got as f64 / sent).min(100.0),
-        );
+        figures.set(Metric::UnreadPercent, (100.0 * got as f64 / sent).min(100.0));
     }
     Ok(figures)
 }
@@ -167,9 +149,7 @@ fn wake(swarm: &mut Swarm, hanging: Id, dialect: &Dialect) -> io::Result<u64> {
     let mut heard = Instant::now();
     while heard.elapsed() < QUIET {
         swarm.turn(|id, happening, now| match happening {
-            Happening::Message(message)
-                if id == hanging && dialect.understand(message) == Heard::Broadcast =>
-            {
+            Happening::Message(message) if id == hanging && dialect.understand(message) == Heard::Broadcast => {
                 got += 1;
                 heard = now;
             }
