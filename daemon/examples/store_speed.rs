@@ -28,19 +28,8 @@ fn main() -> Result<(), Failed> {
 
 /// One batch on its way at a time, as when everybody waits for an answer; then as many as the hub makes turns.
 fn commits(dir: &Path) -> Result<(), Failed> {
-    println!(
-        "parts per batch  batches on their way  parts/s  batches/s  median batch  slowest batch  CPU µs per part"
-    );
-    for (parts, in_flight) in [
-        (1, 1),
-        (16, 1),
-        (64, 1),
-        (256, 1),
-        (1, 16),
-        (1, 64),
-        (1, 256),
-        (16, 16),
-    ] {
+    println!("parts per batch  batches on their way  parts/s  batches/s  median batch  slowest batch  CPU µs per part");
+    for (parts, in_flight) in [(1, 1), (16, 1), (64, 1), (256, 1), (1, 16), (1, 64), (1, 256), (16, 16)] {
         let mut runs = Vec::new();
         for run in 0..RUNS {
             let path = dir.join(format!("commits-{parts}-{in_flight}-{run}.db"));
