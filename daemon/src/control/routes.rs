@@ -155,9 +155,10 @@ async fn lock(State(server): Shared, _: Viewer, Named(id): Named<LockId>) -> Ans
 }
 
 async fn why(State(server): Shared, _: Viewer, Named(resource): Named<ResourceId>) -> Answer {
+    let why = server.ask(|reply| Ask::Why { resource, reply }).await;
     document(
         "Why",
-        server.ask(|reply| Ask::Why { resource, reply }).await?,
+        why.map_err(|failure| failure.or_not_found(Code::ResourceNotFound))?,
     )
 }
 
