@@ -24,7 +24,7 @@ use crate::http::serve::{Rewind, serve_connection};
 use crate::http::{HttpContext, HttpLimits, router};
 use crate::hub::ask::{Ask, HubHandle};
 use crate::hub::settings::Settings;
-use crate::hub::{Parts, ReadyState, outbox};
+use crate::hub::{Clock, Parts, ReadyState, outbox};
 use crate::metrics::Metrics;
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
@@ -79,6 +79,11 @@ pub struct Daemon {
 
 /// Starts everything; returns when clients can connect.
 pub fn start(ready: Ready) -> Result<Daemon, StartError> {
+    start_with_clock(ready, Clock::start())
+}
+
+/// The same, with a clock that the caller can move.
+pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError> {
     let Ready { config, data_dir, database, control_socket, capacity, directory } = ready;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -125,6 +130,7 @@ pub fn start(ready: Ready) -> Result<Daemon, StartError> {
             recovered: opened.recovered,
             engine,
             metrics: metrics.clone(),
+            clock,
             ready: ready_in,
         },
         listener,

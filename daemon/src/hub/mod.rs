@@ -29,6 +29,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use arxosrt_core::building::command::Facts;
@@ -47,20 +48,24 @@ use settings::Settings;
 use state::{Conn, Host, Room, Session, User};
 pub use state::{ConnKey, HostKey, RoomKey, SessionKey, UserKey};
 
-/// Both clocks. The monotonic one counts from the start of the process.
+/// Both clocks. The monotonic one counts from the start; a test may move either of them.
+#[derive(Clone)]
 pub struct Clock {
     origin: Instant,
+    ahead_ms: Arc<AtomicU64>,
+    wall_ahead_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// Starts counting now. A little more than nothing, so that times before the start can be told from it.
+    /// Starts counting now.
     pub fn start() -> Self {
-        Clock { origin: Instant::now() }
+        Clock { origin: Instant::now(), ahead_ms: Arc::default(), wall_ahead_ms: Arc::default() }
     }
 
     /// Milliseconds since the start.
     pub fn mono(&self) -> Mono {
-        Mono(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+        let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Mono(elapsed.saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
     }
 
     /// The wall clock.
@@ -69,7 +74,17 @@ impl Clock {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
         };
-        Wall(ms)
+        Wall(ms.saturating_add(self.wall_ahead_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Lets monotonic time pass at once. What is due by then is done at the next tick.
+    pub fn advance(&self, ms: u64) {
+        self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Lets the wall clock jump, forwards or backwards.
+    pub fn jump_wall(&self, ms: i64) {
+        self.wall_ahead_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
@@ -91,6 +106,8 @@ pub struct Parts {
     pub engine: &'static str,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What time it is.
+    pub clock: Clock,
     /// Tells the world whether the daemon is ready.
     pub ready: tokio::sync::watch::Sender<ReadyState>,
 }
@@ -186,8 +203,7 @@ pub struct Hub {
 impl Hub {
     /// Builds the hub and folds what an earlier run left behind.
     pub fn new(parts: Parts) -> Result<Self, crate::store::StoreError> {
-        let Parts { settings, building, directory, store, tail, recovered, engine, metrics, ready } = parts;
-        let clock = Clock::start();
+        let Parts { settings, building, directory, store, tail, recovered, engine, metrics, clock, ready } = parts;
         let (now, wall) = (clock.mono(), clock.wall());
         let grace_ms = settings.grace_ms;
         let mut hub = Hub {

@@ -124,7 +124,8 @@ pub struct Part {
     pub expected_position: u64,
     /// The encoded events. They come back as one piece.
     pub events: Vec<u8>,
-    /// How many events these are: the log's position grows by as much.
+    /// How many events these are: the log's position grows by as much. With 0 nothing is added, which lets a part
+    /// carry a snapshot alone.
     pub count: u32,
     /// Locks held after these events.
     pub live_locks: u32,

@@ -58,7 +58,7 @@ pub(super) struct Writer {
     /// long read kept from reaching the end: repeating it at once would copy nothing.
     checkpoint_at: u32,
     probe_at: Instant,
-    /// The size of what failed.
+    /// The size of the largest group that failed since the store was last written.
     failed_bytes: usize,
 }
 
@@ -172,7 +172,7 @@ impl Writer {
     /// Refuses `group` and everything behind it.
     fn fail(&mut self, group: Vec<Batch>, error: &str) {
         let behind = self.queue.refuse(error);
-        self.failed_bytes = group.iter().map(Batch::bytes).sum();
+        self.failed_bytes = self.failed_bytes.max(group.iter().map(Batch::bytes).sum());
         self.probe_at = Instant::now() + PROBE_EVERY;
         for batch in group.iter().chain(&behind) {
             (self.notices)(Outcome::Failed {
@@ -222,9 +222,11 @@ impl Writer {
     }
 }
 
-/// The last write of a clean end. SQLite makes the last checkpoint when its last connection closes.
+/// The last write of a clean end. The file is then whole without its `-wal`, so it can be copied as it lies there.
 pub(super) fn finish(connection: Connection) -> rusqlite::Result<()> {
     set_meta(&connection, key::CLEAN, 1)?;
+    // If this fails the next run does it: the end is clean already.
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.close().map_err(|(_, error)| error)
 }
 

@@ -1,0 +1,797 @@
+//! A small world of people, sockets, clocks, a disk and crashes, run from a seed.
+//!
+//! Two buildings share one source of tokens. People ask for anything, sensible or not; sockets drop and come back;
+//! the monotonic clock steps, the wall clock jumps; batches are committed at random moments, and between any two steps
+//! the process may die: what was not committed is gone, the rest is read back from a snapshot and the log.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arxosrt_core::building::codec::{decode_events, encode_events};
+use arxosrt_core::building::command::{Actor, Command, Facts, HolderAnswer, Place, Reply, Target};
+use arxosrt_core::building::event::Event;
+use arxosrt_core::building::notice::Notice;
+use arxosrt_core::building::{Building, LockSettings, Settings};
+use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
+use arxosrt_core::lock::guard::{Guard, Guards};
+use arxosrt_core::lock::{LockId, LockType, RequestId, Ticket, Token, TokenSource};
+use arxosrt_core::time::{Mono, Wall};
+use smallvec::{SmallVec, smallvec};
+
+use crate::model::Model;
+use crate::rng::Rng;
+
+/// How many steps of a run are shown when it fails.
+const TRACE_MAX: usize = 60;
+/// Tokens are reserved on disk in blocks, as a store does it.
+const TOKEN_BLOCK: u64 = 1000;
+const USERS: usize = 4;
+const SESSIONS: usize = 7;
+const FLOORS: usize = 3;
+const BUILDINGS: usize = 2;
+
+/// A safeguard that is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// One of the core's.
+    Core(Guard),
+    /// The shell's: nobody is told of a lock before it is committed.
+    CommitBeforeTell,
+    /// The store's: tokens continue above all that were given out before a crash.
+    TokenReserve,
+}
+
+/// A run that went wrong.
+#[derive(Debug)]
+pub struct Failure {
+    /// Gives the run again.
+    pub seed: u64,
+    /// The step that went wrong.
+    pub step: usize,
+    /// What was wrong.
+    pub complaint: String,
+    /// The last steps before it.
+    pub trace: Vec<String>,
+}
+
+/// What a run consisted of: for whoever doubts that it did anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub steps: u64,
+    pub events: u64,
+    pub grants_from_queue: u64,
+    pub hand_overs: u64,
+    pub take_overs: u64,
+    pub expiries: u64,
+    pub deadlocks: u64,
+    pub crashes: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.steps += other.steps;
+        self.events += other.events;
+        self.grants_from_queue += other.grants_from_queue;
+        self.hand_overs += other.hand_overs;
+        self.take_overs += other.take_overs;
+        self.expiries += other.expiries;
+        self.deadlocks += other.deadlocks;
+        self.crashes += other.crashes;
+    }
+}
+
+/// Runs one seed.
+pub fn run(seed: u64, steps: usize, broken: Option<Broken>) -> Result<Tally, Failure> {
+    let mut world = World::new(seed, broken);
+    for step in 0..steps {
+        if let Err(complaint) = world.step() {
+            return Err(Failure {
+                seed,
+                step,
+                complaint,
+                trace: world.trace.into(),
+            });
+        }
+    }
+    Ok(world.tally)
+}
+
+struct Person {
+    actor: Actor,
+    connected: bool,
+}
+
+/// One building with its disk, and what should be true of it.
+struct Site {
+    building: Building,
+    model: Model,
+    rooms: Vec<RoomId>,
+    targets: Vec<Target>,
+    disk: Disk,
+    /// Decided and not yet committed.
+    tail: Vec<Event>,
+    /// Grants that somebody was told of.
+    told: Vec<Token>,
+    /// Grants of the tail.
+    untold: Vec<Token>,
+}
+
+struct Disk {
+    snapshot: Option<Vec<u8>>,
+    log: Vec<Vec<u8>>,
+    /// What the log says, as the model and the digest have it.
+    model: Model,
+    digest: u64,
+    granted: Vec<Token>,
+}
+
+struct World {
+    rng: Rng,
+    settings: Arc<Settings>,
+    broken: Option<Broken>,
+    now: Mono,
+    wall: Wall,
+    tokens: TokenSource,
+    last_token: Token,
+    people: Vec<Person>,
+    born: usize,
+    sites: Vec<Site>,
+    trace: VecDeque<String>,
+    tally: Tally,
+}
+
+impl World {
+    fn new(seed: u64, broken: Option<Broken>) -> Self {
+        let mut rng = Rng::new(seed);
+        let locks = LockSettings {
+            // Small ones too, so that ticks end early and bounds are met.
+            tick_max: *rng.pick(&[1, 2, 5, 1000]),
+            per_session_max: *rng.pick(&[4, 256]),
+            waiters_per_building_max: *rng.pick(&[5, 1024]),
+            max_hold_ms: *rng.pick(&[600_000, 8 * 3_600_000]),
+            ..LockSettings::default()
+        };
+        let settings = Settings {
+            locks,
+            history_events_max: *rng.pick(&[4, 1024]),
+            dedup_max: *rng.pick(&[64, 4096]),
+            ..Settings::default()
+        };
+        let settings = Arc::new(settings);
+        let mut world = World {
+            settings: settings.clone(),
+            broken,
+            now: Mono(1_000),
+            wall: Wall(1_800_000_000_000),
+            tokens: TokenSource::after(Token(0)),
+            last_token: Token(0),
+            people: Vec::new(),
+            born: 0,
+            sites: Vec::new(),
+            trace: VecDeque::new(),
+            tally: Tally::default(),
+            rng,
+        };
+        for n in 0..BUILDINGS {
+            world
+                .sites
+                .push(Site::new(n, settings.clone(), world.guards()));
+        }
+        for _ in 0..SESSIONS {
+            let person = world.newcomer();
+            world.people.push(person);
+        }
+        world
+    }
+
+    fn guards(&self) -> Guards {
+        match self.broken {
+            Some(Broken::Core(guard)) => Guards::all_but(guard),
+            _ => Guards::default(),
+        }
+    }
+
+    fn newcomer(&mut self) -> Person {
+        self.born += 1;
+        let user = self.rng.below(USERS);
+        let actor = Actor {
+            session: SessionId::new(&format!("s{}", self.born)).expect("a good id"),
+            user: UserId::new(&format!("u{user}")).expect("a good id"),
+            username: Arc::from(format!("User {user}")),
+            legacy: self.rng.one_in(5),
+        };
+        Person {
+            actor,
+            connected: true,
+        }
+    }
+
+    fn note(&mut self, line: String) {
+        if self.trace.len() == TRACE_MAX {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(line);
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.tally.steps += 1;
+        match self.rng.below(100) {
+            0..12 => self.pass_time()?,
+            12..14 => self.jump_wall(),
+            14..20 => self.change_connection()?,
+            20..30 => self.commit(),
+            30 => self.crash()?,
+            31..33 => self.take_snapshot(),
+            _ => {
+                let site = self.rng.below(BUILDINGS);
+                let command = self.command(site);
+                self.carry_out(site, &command)?;
+            }
+        }
+        self.look_around()
+    }
+
+    fn pass_time(&mut self) -> Result<(), String> {
+        let step = *self
+            .rng
+            .pick(&[1, 10, 1_000, 5_000, 5_000, 10_000, 30_000, 60_000, 300_000]);
+        // Sometimes exactly to the next thing that is due, or to just before it.
+        let due = self
+            .sites
+            .iter()
+            .filter_map(|site| site.building.due())
+            .min();
+        let to = match due {
+            Some(due) if self.rng.one_in(2) => Mono(due.0.saturating_sub(self.rng.below(2) as u64)),
+            _ => self.now.plus(step),
+        };
+        let passed = to.since(self.now);
+        self.now = self.now.max(to);
+        self.wall = self.wall.plus(passed);
+        self.note(format!("time passes: {} ms", passed));
+        for site in 0..BUILDINGS {
+            self.run_ticks(site)?;
+        }
+        Ok(())
+    }
+
+    fn run_ticks(&mut self, site: usize) -> Result<(), String> {
+        let mut ticks = 0;
+        while self.sites[site]
+            .building
+            .due()
+            .is_some_and(|due| due <= self.now)
+        {
+            self.carry_out(site, &Command::Tick)?;
+            ticks += 1;
+            if ticks > 1000 {
+                return Err("a tick changes nothing and is due again".into());
+            }
+        }
+        let facts = Facts {
+            now: self.now,
+            wall: self.wall,
+            tokens: &self.tokens,
+        };
+        self.sites[site]
+            .model
+            .judge_rest(&facts, &self.settings.locks)
+    }
+
+    fn jump_wall(&mut self) {
+        let by = *self
+            .rng
+            .pick(&[-86_400_000, -3_600_000, -1, 1, 3_600_000, 86_400_000]);
+        self.wall = Wall(self.wall.0 + by);
+        for site in &mut self.sites {
+            site.model.wall_jumps += 1;
+            site.disk.model.wall_jumps += 1;
+        }
+        self.note(format!("the wall clock jumps by {by} ms"));
+    }
+
+    fn change_connection(&mut self) -> Result<(), String> {
+        let who = self.rng.below(self.people.len());
+        let session = self.people[who].actor.session.clone();
+        let command = match (self.people[who].connected, self.rng.one_in(3)) {
+            (_, true) => Command::SessionEnded { session },
+            (true, false) => Command::SessionSuspended { session },
+            (false, false) => Command::SessionResumed { session },
+        };
+        match command {
+            Command::SessionEnded { .. } => self.people[who] = self.newcomer(),
+            _ => self.people[who].connected = !self.people[who].connected,
+        }
+        for site in 0..BUILDINGS {
+            self.carry_out(site, &command)?;
+        }
+        Ok(())
+    }
+
+    /// Decides, judges and applies one command.
+    fn carry_out(&mut self, at: usize, command: &Command) -> Result<(), String> {
+        let facts = Facts {
+            now: self.now,
+            wall: self.wall,
+            tokens: &self.tokens,
+        };
+        let site = &mut self.sites[at];
+        let decision = site.building.decide(&facts, command);
+        let line = format!(
+            "[{at}] {command:?} -> {:?} {:?}",
+            decision.reply, decision.events
+        );
+        site.building.apply(&facts, &decision);
+        let judged = site.model.observe(
+            &facts,
+            &self.settings,
+            command,
+            &decision,
+            &mut self.last_token,
+        );
+        let compared = judged.and_then(|()| site.building.check_invariants());
+        let compared =
+            compared.and_then(|()| site.model.compare(&facts, &self.settings, &site.building));
+        self.tally.events += decision.events.len() as u64;
+        for event in &decision.events {
+            use arxosrt_core::building::event::{GrantCause, ReleaseReason};
+            match event {
+                Event::LockGranted(granted) => {
+                    site.untold.push(granted.token);
+                    match granted.cause {
+                        GrantCause::Queue => self.tally.grants_from_queue += 1,
+                        GrantCause::HandOver => self.tally.hand_overs += 1,
+                        GrantCause::TakeOver => self.tally.take_overs += 1,
+                        GrantCause::Asked => {}
+                    }
+                }
+                Event::LockReleased(r) if r.reason == ReleaseReason::Expired => {
+                    self.tally.expiries += 1
+                }
+                _ => {}
+            }
+        }
+        if matches!(
+            decision.reply,
+            Reply::Refused(arxosrt_core::building::command::Refusal::Deadlock { .. })
+        ) {
+            self.tally.deadlocks += 1;
+        }
+        site.tail.extend(decision.events);
+        if self.broken == Some(Broken::CommitBeforeTell) {
+            site.told.append(&mut site.untold);
+        }
+        // Told to nobody: only that it can be shown.
+        let _: Vec<&Notice> = decision
+            .notices
+            .iter()
+            .map(|notify| &notify.notice)
+            .collect();
+        self.note(line);
+        compared
+    }
+
+    fn commit(&mut self) {
+        let at = self.rng.below(BUILDINGS);
+        let site = &mut self.sites[at];
+        if !site.tail.is_empty() {
+            site.disk.log.push(encode_events(&site.tail));
+            let granted = site.tail.iter().filter_map(|event| match event {
+                Event::LockGranted(granted) => Some(granted.token),
+                _ => None,
+            });
+            site.disk.granted.extend(granted);
+            site.tail.clear();
+        }
+        site.told.append(&mut site.untold);
+        site.disk.model = site.model.clone();
+        site.disk.digest = site.building.digest();
+        self.note(format!("[{at}] commit"));
+    }
+
+    fn take_snapshot(&mut self) {
+        let at = self.rng.below(BUILDINGS);
+        let site = &mut self.sites[at];
+        // A snapshot stands for the log before it, so there must not be anything uncommitted in it.
+        if site.tail.is_empty() {
+            site.disk.snapshot = Some(site.building.snapshot());
+            site.disk.log.clear();
+            self.note(format!("[{at}] snapshot"));
+        }
+    }
+
+    /// The process dies and comes back, on a machine whose monotonic clock starts anew.
+    fn crash(&mut self) -> Result<(), String> {
+        self.tally.crashes += 1;
+        self.note("the process dies".into());
+        let reserved = self.tokens.last().0.div_ceil(TOKEN_BLOCK) * TOKEN_BLOCK;
+        let committed = self
+            .sites
+            .iter()
+            .flat_map(|site| &site.disk.granted)
+            .max()
+            .map_or(0, |token| token.0);
+        let last = if self.broken == Some(Broken::TokenReserve) {
+            committed
+        } else {
+            reserved
+        };
+        self.tokens = TokenSource::after(Token(last));
+        self.now = Mono(self.rng.below(100_000) as u64);
+        self.wall = self.wall.plus(self.rng.below(60_000) as u64);
+        for at in 0..BUILDINGS {
+            let guards = self.guards();
+            let (now, wall) = (self.now, self.wall);
+            let site = &mut self.sites[at];
+            let mut back = site.read_back(self.settings.clone())?;
+            if back.digest() != site.disk.digest {
+                return Err(format!("L11: [{at}] the log gives another state back"));
+            }
+            if let Some(lost) = site
+                .told
+                .iter()
+                .find(|token| !site.disk.granted.contains(token))
+            {
+                return Err(format!("L4: {lost:?} was told and is not in the log"));
+            }
+            back.set_guards(guards);
+            back.after_restart(now, wall);
+            site.building = back;
+            site.model = site.disk.model.clone();
+            site.model.restart(now, wall, &self.settings);
+            site.disk.model.wall_jumps = site.model.wall_jumps;
+            site.tail.clear();
+            site.untold.clear();
+            site.judge_owners()?;
+        }
+        // Sockets are gone with the process; some come back, some sessions end.
+        for who in 0..self.people.len() {
+            let session = self.people[who].actor.session.clone();
+            let command = match self.rng.one_in(3) {
+                true => Command::SessionEnded { session },
+                false => Command::SessionResumed { session },
+            };
+            match command {
+                Command::SessionEnded { .. } => self.people[who] = self.newcomer(),
+                _ => self.people[who].connected = true,
+            }
+            for site in 0..BUILDINGS {
+                self.carry_out(site, &command)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at rooms and tokens from outside.
+    fn look_around(&mut self) -> Result<(), String> {
+        let at = self.rng.below(BUILDINGS);
+        let site = &self.sites[at];
+        let room = self.rng.pick(&site.rooms);
+        let since = match self.rng.below(3) {
+            0 => 0,
+            1 => self.rng.below(site.building.seq(room) as usize + 2) as u64,
+            _ => site
+                .building
+                .seq(room)
+                .saturating_sub(self.rng.below(6) as u64),
+        };
+        site.model.judge_missed(
+            &site.building,
+            room,
+            since,
+            self.settings.history_events_max,
+        )?;
+        let facts = Facts {
+            now: self.now,
+            wall: self.wall,
+            tokens: &self.tokens,
+        };
+        let live = site.model.held.iter().map(|held| held.token);
+        let stale = site.model.stale.iter().rev().take(8).copied();
+        let tokens: Vec<Token> = live
+            .chain(stale)
+            .chain([Token(self.tokens.last().0 + 1)])
+            .collect();
+        let token = *self.rng.pick(&tokens);
+        let target = self.rng.pick(&site.targets);
+        site.model
+            .judge_verify(&facts, &site.building, token, target, self.rng.one_in(2))
+    }
+
+    /// Something that somebody might ask for.
+    fn command(&mut self, at: usize) -> Command {
+        let actor = self.rng.pick(&self.people).actor.clone();
+        match self.rng.below(20) {
+            0..7 => self.acquire(at, actor),
+            7..9 => Command::Release {
+                actor: self.holder(at, actor),
+                lock: self.lock(at),
+            },
+            9 => {
+                let ttl_ms = *self
+                    .rng
+                    .pick(&[None, Some(0), Some(20_000), Some(u64::MAX)]);
+                Command::Renew {
+                    actor: self.holder(at, actor),
+                    lock: self.lock(at),
+                    ttl_ms,
+                }
+            }
+            10 => Command::TakeOver {
+                actor: self.same_person(at, actor),
+                lock: self.lock(at),
+            },
+            11 => self.cancel(at, actor),
+            12..14 => {
+                let respond_ms =
+                    *self
+                        .rng
+                        .pick(&[None, Some(0), Some(5_000), Some(60_000), Some(u64::MAX)]);
+                Command::RequestLock {
+                    actor,
+                    lock: self.lock(at),
+                    message: None,
+                    respond_ms,
+                }
+            }
+            14 | 15 => self.respond(at, actor),
+            16 => Command::Activity {
+                session: actor.session,
+                room: self.rng.pick(&self.sites[at].rooms).clone(),
+            },
+            17 => {
+                let lock = self.lock(at);
+                let expected = if self.rng.one_in(3) {
+                    Token(lock.0.0.saturating_sub(1))
+                } else {
+                    lock.0
+                };
+                Command::ForceRelease {
+                    lock,
+                    expected,
+                    reason: "fire drill".into(),
+                    by: "uid 0 (root)".into(),
+                }
+            }
+            _ => {
+                let named = !self.rng.one_in(3);
+                let name = self.rng.below(6);
+                Command::Broadcast {
+                    room: self.rng.pick(&self.sites[at].rooms).clone(),
+                    from: (!self.rng.one_in(8)).then_some(actor),
+                    message: "{\"say\":1}".into(),
+                    client_msg_id: named.then(|| format!("m{name}").into()),
+                }
+            }
+        }
+    }
+
+    fn acquire(&mut self, at: usize, actor: Actor) -> Command {
+        let targets = &self.sites[at].targets;
+        let count = *self.rng.pick(&[1, 1, 1, 1, 2, 3]);
+        let targets: SmallVec<[Target; 1]> =
+            (0..count).map(|_| self.rng.pick(targets).clone()).collect();
+        use LockType::*;
+        let fitting: &[LockType] = match targets[0].place {
+            Place::Item(_) => &[ObjectEdit, ObjectEdit, RouteEdit, AnalyticsView],
+            _ => &[FloorEdit, FloorEdit, GridCalibration, AnalyticsView],
+        };
+        let any = [
+            FloorEdit,
+            ObjectEdit,
+            RouteEdit,
+            GridCalibration,
+            AnalyticsView,
+        ];
+        let lock_type = *if self.rng.one_in(10) {
+            self.rng.pick(&any)
+        } else {
+            self.rng.pick(fitting)
+        };
+        Command::Acquire {
+            actor,
+            lock_type,
+            targets,
+            ttl_ms: *self
+                .rng
+                .pick(&[None, None, Some(0), Some(45_000), Some(1_000_000)]),
+            wait_ms: *self.rng.pick(&[0, 20_000, 120_000, u64::MAX]),
+            metadata: self.rng.one_in(4).then(|| "{\"tool\":\"wall\"}".into()),
+        }
+    }
+
+    /// A lock that is held, mostly; or one that was.
+    fn lock(&mut self, at: usize) -> LockId {
+        let model = &self.sites[at].model;
+        if model.held.is_empty() || self.rng.one_in(10) {
+            let stale = if model.stale.is_empty() {
+                Token(1)
+            } else {
+                *self.rng.pick(&model.stale)
+            };
+            return LockId(stale);
+        }
+        LockId(self.rng.pick(&model.held).token)
+    }
+
+    /// Somebody who holds something, mostly; `other` else. The lock asked about may still be another one.
+    fn holder(&mut self, at: usize, other: Actor) -> Actor {
+        let held = &self.sites[at].model.held;
+        if held.is_empty() || self.rng.one_in(6) {
+            return other;
+        }
+        let session = self.rng.pick(held).session.clone();
+        self.people
+            .iter()
+            .find(|person| person.actor.session == session)
+            .map_or(other, |p| p.actor.clone())
+    }
+
+    /// Another session of somebody who holds something, if there is one.
+    fn same_person(&mut self, at: usize, other: Actor) -> Actor {
+        let held = &self.sites[at].model.held;
+        if held.is_empty() {
+            return other;
+        }
+        let one = self.rng.pick(held);
+        let twin =
+            |person: &&Person| person.actor.user == one.user && person.actor.session != one.session;
+        self.people
+            .iter()
+            .find(twin)
+            .map_or(other, |person| person.actor.clone())
+    }
+
+    fn cancel(&mut self, at: usize, actor: Actor) -> Command {
+        let waiting = &self.sites[at].model.waiting;
+        if waiting.is_empty() {
+            return Command::CancelWait {
+                actor,
+                ticket: Ticket(7),
+            };
+        }
+        let one = self.rng.pick(waiting);
+        let (own, ticket) = (one.actor.clone(), one.ticket);
+        Command::CancelWait {
+            actor: if self.rng.one_in(5) { actor } else { own },
+            ticket,
+        }
+    }
+
+    fn respond(&mut self, at: usize, actor: Actor) -> Command {
+        let model = &self.sites[at].model;
+        let asked = model.asked.clone();
+        if asked.is_empty() {
+            return Command::RetractLockRequest {
+                actor,
+                request: RequestId(7),
+            };
+        }
+        let one = self.rng.pick(&asked);
+        if self.rng.one_in(6) {
+            let actor = if self.rng.one_in(4) {
+                actor
+            } else {
+                one.actor.clone()
+            };
+            return Command::RetractLockRequest {
+                actor,
+                request: one.id,
+            };
+        }
+        let session = model
+            .held
+            .iter()
+            .find(|held| held.token == one.lock)
+            .map(|held| held.session.clone());
+        let holder = self
+            .people
+            .iter()
+            .find(|person| Some(&person.actor.session) == session.as_ref());
+        let holder = holder.map_or_else(|| actor.clone(), |person| person.actor.clone());
+        let decision = *self.rng.pick(&[
+            HolderAnswer::Grant,
+            HolderAnswer::Grant,
+            HolderAnswer::Deny,
+            HolderAnswer::Defer(60_000),
+        ]);
+        let actor = if self.rng.one_in(8) { actor } else { holder };
+        Command::RespondLockRequest {
+            actor,
+            request: one.id,
+            decision,
+            message: None,
+        }
+    }
+}
+
+impl Site {
+    fn new(n: usize, settings: Arc<Settings>, guards: Guards) -> Self {
+        let room = |name: String| RoomId::new(&name).expect("a good id");
+        let resource = |name: &str| ResourceId::new(name).expect("a good id");
+        let floors: Vec<RoomId> = (0..FLOORS).map(|f| room(format!("b{n}f{f}"))).collect();
+        let own = room(format!("b{n}"));
+        let mut targets = vec![Target {
+            resource: resource(own.as_str()),
+            place: Place::Building(own.clone()),
+        }];
+        for floor in &floors {
+            targets.push(Target {
+                resource: resource(floor.as_str()),
+                place: Place::Floor(floor.clone()),
+            });
+            for object in 0..2 {
+                let name = format!("{floor}o{object}");
+                let place = Place::Item(smallvec![floor.clone()]);
+                targets.push(Target {
+                    resource: resource(&name),
+                    place,
+                });
+            }
+        }
+        for pair in floors.windows(2) {
+            let name = format!("{}r{}", pair[0], pair[1]);
+            targets.push(Target {
+                resource: resource(&name),
+                place: Place::Item(pair.iter().cloned().collect()),
+            });
+        }
+        let mut building = Building::new(BuildingId::of_lone_room(&own), settings);
+        building.set_guards(guards);
+        let mut rooms = floors;
+        rooms.push(own);
+        let disk = Disk {
+            snapshot: None,
+            log: Vec::new(),
+            model: Model::default(),
+            digest: building.digest(),
+            granted: Vec::new(),
+        };
+        let (tail, told, untold) = (Vec::new(), Vec::new(), Vec::new());
+        Site {
+            building,
+            model: Model::default(),
+            rooms,
+            targets,
+            disk,
+            tail,
+            told,
+            untold,
+        }
+    }
+
+    fn read_back(&self, settings: Arc<Settings>) -> Result<Building, String> {
+        let id = self.building.id().clone();
+        let mut back = match &self.disk.snapshot {
+            Some(bytes) => {
+                Building::restore(id, bytes, settings).map_err(|why| format!("L11: {why}"))?
+            }
+            None => Building::new(id, settings),
+        };
+        for bytes in &self.disk.log {
+            for event in decode_events(bytes).map_err(|why| format!("L11: {why}"))? {
+                back.evolve(&event);
+            }
+        }
+        Ok(back)
+    }
+
+    /// Those who must reclaim their locks are exactly those who hold some.
+    fn judge_owners(&self) -> Result<(), String> {
+        let owners = self.building.sessions_with_locks();
+        let named: BTreeMap<_, _> = owners
+            .iter()
+            .map(|(session, user, ..)| (session, user))
+            .collect();
+        let should: BTreeMap<_, _> = self
+            .model
+            .held
+            .iter()
+            .map(|held| (&held.session, &held.user))
+            .collect();
+        if named != should || owners.len() != should.len() {
+            return Err(format!("owners are {named:?}, should be {should:?}"));
+        }
+        Ok(())
+    }
+}
