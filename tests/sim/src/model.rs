@@ -1122,9 +1122,8 @@ impl Model {
                     expires_in_ms,
                     ..
                 } => {
-                    let held = self
-                        .find(lock.0)
-                        .ok_or_else(|| format!("{lock} is gone and warned about"))?;
+                    let held = before.iter().find(|held| held.token == lock.0);
+                    let held = held.ok_or_else(|| format!("{lock} is gone and warned about"))?;
                     ensure!(
                         held.end().since(facts.now) == *expires_in_ms,
                         "the wrong time: {notice:?}"
