@@ -110,7 +110,7 @@ fn restore_room(
         .ok_or(Corrupt::Malformed("room history"))?;
     let room = rooms.intern(&image.id);
     rooms.start_at(room, first);
-    for (&(index, target), seq) in image.kept.iter().zip(first + 1..) {
+    for (&(index, target), seq) in image.kept.iter().zip(first.saturating_add(1)..) {
         let event = events
             .get(index as usize)
             .ok_or(Corrupt::Malformed("event index"))?;

@@ -171,6 +171,10 @@ impl Model {
         );
         self.judge_notices(facts, locks, command, decision, &before)?;
         self.soft_effects(facts, locks, command, &decision.reply);
+        if let Command::SessionEnded { session } = command {
+            let left = self.held.iter().find(|held| held.session == *session);
+            ensure!(left.is_none(), "the session has ended and holds {left:?}");
+        }
         Ok(())
     }
 
