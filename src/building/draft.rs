@@ -389,10 +389,7 @@ impl Seqs {
                 *seq += step;
                 *seq
             }
-            None => *self
-                .many
-                .entry(room.clone())
-                .or_insert(so_far().saturating_add(1)),
+            None => *self.many.entry(room.clone()).or_insert(so_far().saturating_add(1)),
         }
     }
 }

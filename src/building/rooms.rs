@@ -86,9 +86,7 @@ impl Rooms {
             return if since == 0 { Ok(Vec::new()) } else { Err(Gap::Ahead) };
         };
         let missing = room.seq.checked_sub(since).ok_or(Gap::Ahead)?;
-        let skip = (room.kept.len() as u64)
-            .checked_sub(missing)
-            .ok_or(Gap::Expired)?;
+        let skip = (room.kept.len() as u64).checked_sub(missing).ok_or(Gap::Expired)?;
         let first = since.saturating_add(1);
         let kept = room.kept.iter().skip(skip as usize);
         Ok(kept.zip(first..).map(|(k, seq)| Missed { seq, event: &k.event, target: k.target as usize }).collect())

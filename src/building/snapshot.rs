@@ -93,11 +93,8 @@ fn restore_room(rooms: &mut Rooms, image: &RoomImage, events: &[Arc<Event>], bou
     let room = rooms.intern(&image.id);
     rooms.start_at(room, first);
     for (&(index, target), seq) in image.kept.iter().zip(first.saturating_add(1)..) {
-        let event = events
-            .get(index as usize)
-            .ok_or(Corrupt::Malformed("event index"))?;
-        let told = sightings(event)
-            .any(|(t, seen)| t == target && seen.room == image.id && seen.seq == seq);
+        let event = events.get(index as usize).ok_or(Corrupt::Malformed("event index"))?;
+        let told = sightings(event).any(|(t, seen)| t == target && seen.room == image.id && seen.seq == seq);
         if !told {
             return Err(Corrupt::Malformed("room history"));
         }

@@ -78,11 +78,7 @@ impl Building {
 
     pub(super) fn change(&mut self, facts: &Facts, soft: &Soft) {
         match soft {
-            Soft::Renew {
-                token,
-                ttl_ms,
-                active,
-            } => self.renew_lease(facts.now, *token, *ttl_ms, *active),
+            Soft::Renew { token, ttl_ms, active } => self.renew_lease(facts.now, *token, *ttl_ms, *active),
             Soft::Cap { token, cap } => {
                 let ttl_ms = self.table.get(*token).map_or(0, |lock| lock.lease.ttl_ms);
                 self.change_lease(*token, |lock, settings| {
@@ -198,22 +194,14 @@ impl Building {
         if self.requests.len() == 0 {
             return;
         }
-        let tokens: Vec<Token> = self
-            .table
-            .of_session(session)
-            .map(|lock| lock.token)
-            .collect();
+        let tokens: Vec<Token> = self.table.of_session(session).map(|lock| lock.token).collect();
         for token in tokens {
             self.rearm_requests_for(now, token);
         }
     }
 
     fn rearm_requests_for(&mut self, now: Mono, lock: Token) {
-        let ids: smallvec::SmallVec<[RequestId; 4]> = self
-            .requests
-            .for_lock(lock)
-            .map(|request| request.id)
-            .collect();
+        let ids: smallvec::SmallVec<[RequestId; 4]> = self.requests.for_lock(lock).map(|request| request.id).collect();
         for id in ids {
             self.rearm_request(now, id);
         }

@@ -130,10 +130,7 @@ async fn lock(State(server): Shared, _: Viewer, Named(id): Named<LockId>) -> Ans
 
 async fn why(State(server): Shared, _: Viewer, Named(resource): Named<ResourceId>) -> Answer {
     let why = server.ask(|reply| Ask::Why { resource, reply }).await;
-    document(
-        "Why",
-        why.map_err(|failure| failure.or_not_found(Code::ResourceNotFound))?,
-    )
+    document("Why", why.map_err(|failure| failure.or_not_found(Code::ResourceNotFound))?)
 }
 
 async fn history(

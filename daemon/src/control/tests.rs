@@ -669,9 +669,7 @@ async fn a_watch_tells_the_list_and_then_what_differs() {
     served.hub.tell("session", "session.suspended");
     assert_eq!(watch.told().await, pair("put", "lk_9"));
     // A lease that was renewed in small steps is told once the steps add up.
-    served
-        .hub
-        .change(|facts| facts.locks[0].expires_in_ms += 1_000_000);
+    served.hub.change(|facts| facts.locks[0].expires_in_ms += 1_000_000);
     served.hub.tell("lock", "lock.renewed");
     assert_eq!(watch.told().await, pair("put", "lk_8"));
 }

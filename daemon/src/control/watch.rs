@@ -124,33 +124,17 @@ struct Row {
 
 impl Snapshot {
     /// What the hub answered at `now`, beside what it answered before.
-    fn new<T: Watched>(
-        things: Vec<T>,
-        revision: u64,
-        now: Instant,
-        before: Option<&Snapshot>,
-    ) -> Self {
+    fn new<T: Watched>(things: Vec<T>, revision: u64, now: Instant, before: Option<&Snapshot>) -> Self {
         let rows = things.into_iter().map(|thing| {
             let mut row = Row::new(thing, revision, now);
-            if let Some(old) = before
-                .and_then(|before| before.row(&row.id))
-                .filter(|old| old.is_same(&row))
-            {
+            if let Some(old) = before.and_then(|before| before.row(&row.id)).filter(|old| old.is_same(&row)) {
                 (row.lease_end, row.changed_in) = (old.lease_end, old.changed_in);
             }
             row
         });
         let rows: Vec<Row> = rows.collect();
-        let places = rows
-            .iter()
-            .enumerate()
-            .map(|(place, row)| (row.id.clone(), place))
-            .collect();
-        Snapshot {
-            revision,
-            rows,
-            places,
-        }
+        let places = rows.iter().enumerate().map(|(place, row)| (row.id.clone(), place)).collect();
+        Snapshot { revision, rows, places }
     }
 
     fn row(&self, id: &str) -> Option<&Row> {
@@ -161,21 +145,11 @@ impl Snapshot {
 impl Row {
     fn new<T: Watched>(thing: T, revision: u64, now: Instant) -> Self {
         let object = to_raw_value(&thing).expect("rows are plain data with text keys");
-        let (id, lease_end) = (
-            thing.id(),
-            thing.lease_ms().map(|ms| now + Duration::from_millis(ms)),
-        );
-        let still = serde_json::to_vec(&thing.without_clocks())
-            .expect("rows are plain data with text keys");
+        let (id, lease_end) = (thing.id(), thing.lease_ms().map(|ms| now + Duration::from_millis(ms)));
+        let still = serde_json::to_vec(&thing.without_clocks()).expect("rows are plain data with text keys");
         let mut hasher = DefaultHasher::new();
         still.hash(&mut hasher);
-        Row {
-            id,
-            object,
-            stamp: hasher.finish(),
-            lease_end,
-            changed_in: revision,
-        }
+        Row { id, object, stamp: hasher.finish(), lease_end, changed_in: revision }
     }
 
     /// Nothing has changed but clocks.
@@ -224,11 +198,8 @@ async fn tell(lines: &mut Lines, kind: Kind, before: Option<&Snapshot>, now: &Sn
     for gone in before.into_iter().flat_map(|before| &before.rows).filter(|row| now.row(&row.id).is_none()) {
         lines.push(&line(LineType::Delete, gone)).await?;
     }
-    let known = |row: &Row| {
-        before
-            .and_then(|before| before.row(&row.id))
-            .is_some_and(|old| old.changed_in == row.changed_in)
-    };
+    let known =
+        |row: &Row| before.and_then(|before| before.row(&row.id)).is_some_and(|old| old.changed_in == row.changed_in);
     for row in now.rows.iter().filter(|row| !known(row)) {
         lines.push(&line(LineType::Put, row)).await?;
     }
@@ -349,24 +320,9 @@ async fn look(server: &Server, kind: Kind, before: Option<&Snapshot>) -> Result<
     let revision = server.revision.fetch_add(1, Ordering::Relaxed) + 1;
     let now = Instant::now();
     Ok(match kind {
-        Kind::Rooms => Snapshot::new(
-            server.ask(|reply| Ask::Rooms { reply }).await?,
-            revision,
-            now,
-            before,
-        ),
-        Kind::Users => Snapshot::new(
-            server.ask(|reply| Ask::Users { reply }).await?,
-            revision,
-            now,
-            before,
-        ),
-        Kind::Locks => Snapshot::new(
-            server.ask(|reply| Ask::Locks { reply }).await?,
-            revision,
-            now,
-            before,
-        ),
+        Kind::Rooms => Snapshot::new(server.ask(|reply| Ask::Rooms { reply }).await?, revision, now, before),
+        Kind::Users => Snapshot::new(server.ask(|reply| Ask::Users { reply }).await?, revision, now, before),
+        Kind::Locks => Snapshot::new(server.ask(|reply| Ask::Locks { reply }).await?, revision, now, before),
     })
 }
 
@@ -409,12 +365,7 @@ impl Watched for LockRow {
     }
 
     fn without_clocks(self) -> Self {
-        LockRow {
-            idle_ms: 0,
-            expires_in_ms: 0,
-            expires_at: String::new(),
-            ..self
-        }
+        LockRow { idle_ms: 0, expires_in_ms: 0, expires_at: String::new(), ..self }
     }
 
     fn lease_ms(&self) -> Option<u64> {

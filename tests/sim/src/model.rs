@@ -735,17 +735,10 @@ impl Model {
                     };
                     ensure!(may, "{request} should not have lapsed: {why:?}");
                 }
-                Notice::Expiring {
-                    lock,
-                    expires_in_ms,
-                    ..
-                } => {
+                Notice::Expiring { lock, expires_in_ms, .. } => {
                     let held = before.iter().find(|held| held.token == lock.0);
                     let held = held.ok_or_else(|| format!("{lock} is gone and warned about"))?;
-                    ensure!(
-                        held.end().since(facts.now) == *expires_in_ms,
-                        "the wrong time: {notice:?}"
-                    );
+                    ensure!(held.end().since(facts.now) == *expires_in_ms, "the wrong time: {notice:?}");
                     ensure!(*expires_in_ms <= locks.warn_ms[0], "too early: {notice:?}");
                 }
                 Notice::WaitMoved { ticket, position } => {

@@ -99,12 +99,7 @@ pub fn run(seed: u64, steps: usize, broken: Option<Broken>) -> Result<Tally, Fai
 }
 
 /// Runs one seed in the given weather.
-pub fn run_in(
-    weather: Weather,
-    seed: u64,
-    steps: usize,
-    broken: Option<Broken>,
-) -> Result<Tally, Failure> {
+pub fn run_in(weather: Weather, seed: u64, steps: usize, broken: Option<Broken>) -> Result<Tally, Failure> {
     let mut world = World::new(seed, broken, weather);
     for step in 0..steps {
         if let Err(complaint) = world.step() {
@@ -278,9 +273,7 @@ impl World {
     }
 
     fn jump_wall(&mut self) {
-        let by = *self
-            .rng
-            .pick(&[-86_400_000, -3_600_000, -1, 1, 3_600_000, 86_400_000]);
+        let by = *self.rng.pick(&[-86_400_000, -3_600_000, -1, 1, 3_600_000, 86_400_000]);
         if self.weather == Weather::Calm {
             return;
         }
@@ -325,12 +318,7 @@ impl World {
             match event {
                 Event::LockGranted(granted) => {
                     site.untold.push(granted.token);
-                    let what = (
-                        granted.lock_type,
-                        granted.cause,
-                        &granted.session,
-                        granted.ttl_ms,
-                    );
+                    let what = (granted.lock_type, granted.cause, &granted.session, granted.ttl_ms);
                     self.tally.fate = mix(self.tally.fate, self.now, granted.token, &what);
                     match granted.cause {
                         GrantCause::Queue => self.tally.grants_from_queue += 1,
