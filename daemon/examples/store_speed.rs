@@ -28,7 +28,7 @@ fn main() -> Result<(), Failed> {
 
 /// One batch on its way at a time, as when everybody waits for an answer; then as many as the hub makes turns.
 fn commits(dir: &Path) -> Result<(), Failed> {
-    println!("parts per batch  batches on their way  parts/s  batches/s  median batch  slowest batch");
+    println!("parts per batch  batches on their way  parts/s  batches/s  median batch  slowest batch  CPU µs per part");
     for (parts, in_flight) in [(1, 1), (16, 1), (64, 1), (256, 1), (1, 16), (1, 64), (1, 256), (16, 16)] {
         let mut runs = Vec::new();
         for run in 0..RUNS {
@@ -39,17 +39,21 @@ fn commits(dir: &Path) -> Result<(), Failed> {
         let median = &runs[RUNS / 2];
         let slowest = runs.iter().map(|run| run.slowest).max().unwrap_or_default();
         println!(
-            "{parts:15}  {in_flight:20}  {:7}  {:9}  {:>12.1?}  {slowest:>13.1?}",
+            "{parts:15}  {in_flight:20}  {:7}  {:9}  {:>12.1?}  {slowest:>13.1?}  {:15.1}",
             median.batches * parts as u64,
             median.batches,
-            median.median
+            median.median,
+            median.cpu_us / parts as f64
         );
     }
     Ok(())
 }
 
 struct Run {
+    /// In a second.
     batches: u64,
+    /// For each batch, of the whole process.
+    cpu_us: f64,
     median: Duration,
     slowest: Duration,
 }
@@ -62,6 +66,7 @@ fn commit_run(path: &Path, parts: usize, in_flight: usize) -> Result<Run, Failed
     let mut positions = vec![0; BUILDINGS];
     let mut begun = std::collections::VecDeque::new();
     let mut took = Vec::new();
+    let cpu_before = cpu()?;
     let (start, mut number) = (Instant::now(), 0_u64);
     while start.elapsed() < RUN {
         while begun.len() < in_flight {
@@ -92,13 +97,26 @@ fn commit_run(path: &Path, parts: usize, in_flight: usize) -> Result<Run, Failed
         took.push(begun.elapsed());
     }
     let (batches, elapsed) = (took.len() as f64, start.elapsed());
+    let cpu_us = (cpu()? - cpu_before).as_micros() as f64 / batches;
     store.close()?;
     took.sort_unstable();
     Ok(Run {
+        cpu_us,
         batches: (batches / elapsed.as_secs_f64()) as u64,
         median: took[took.len() / 2],
         slowest: took[took.len() - 1],
     })
+}
+
+/// What the process has used of all processors: unlike the clock, it hardly depends on what else the machine does.
+fn cpu() -> Result<Duration, Failed> {
+    // The main thread and every other one, each with nanoseconds on a processor as its first number.
+    let mut used = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        used += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(used))
 }
 
 fn tail(dir: &Path) -> Result<(), Failed> {

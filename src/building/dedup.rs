@@ -50,7 +50,7 @@ impl Dedup {
     /// An event has happened at `at`: time passes.
     pub(crate) fn advance(&mut self, at: Wall, keep_ms: u64) {
         let step = u64::try_from(at.0.saturating_sub(self.last_at.0)).unwrap_or(0);
-        self.age_ms += step.min(STEP_MS_MAX);
+        self.age_ms = self.age_ms.saturating_add(step.min(STEP_MS_MAX));
         self.last_at = at;
         while self.by_age.front().is_some_and(|oldest| self.age_ms - oldest.at_ms > keep_ms) {
             self.forget_oldest();

@@ -380,7 +380,7 @@ impl Seqs {
             return *seq;
         }
         if self.few.len() < FEW_ROOMS {
-            let seq = so_far() + 1;
+            let seq = so_far().saturating_add(1);
             self.few.push((room.clone(), seq));
             return seq;
         }
@@ -389,7 +389,7 @@ impl Seqs {
                 *seq += step;
                 *seq
             }
-            None => *self.many.entry(room.clone()).or_insert(so_far() + 1),
+            None => *self.many.entry(room.clone()).or_insert(so_far().saturating_add(1)),
         }
     }
 }

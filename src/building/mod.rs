@@ -219,7 +219,7 @@ impl Building {
 
     /// Lets an event of the log happen. Total: any event in any state gives a state.
     pub fn evolve(&mut self, event: &Event) {
-        self.position += 1;
+        self.position = self.position.saturating_add(1);
         match event {
             Event::Broadcast(broadcast) => {
                 self.dedup.advance(broadcast.at, self.settings.dedup_ms);

@@ -87,7 +87,7 @@ impl Rooms {
         };
         let missing = room.seq.checked_sub(since).ok_or(Gap::Ahead)?;
         let skip = (room.kept.len() as u64).checked_sub(missing).ok_or(Gap::Expired)?;
-        let first = room.seq - missing + 1;
+        let first = since.saturating_add(1);
         let kept = room.kept.iter().skip(skip as usize);
         Ok(kept.zip(first..).map(|(k, seq)| Missed { seq, event: &k.event, target: k.target as usize }).collect())
     }
@@ -123,7 +123,7 @@ impl Rooms {
 impl Room {
     pub(crate) fn push(&mut self, seq: u64, kept: Kept, bounds: &Settings) {
         // Only a log that was tampered with has a hole; what came before it cannot be given as a whole then.
-        if seq != self.seq + 1 {
+        if Some(seq) != self.seq.checked_add(1) {
             self.kept.clear();
             self.kept_bytes = 0;
         }

@@ -92,7 +92,7 @@ fn restore_room(rooms: &mut Rooms, image: &RoomImage, events: &[Arc<Event>], bou
     let first = image.seq.checked_sub(kept_len).ok_or(Corrupt::Malformed("room history"))?;
     let room = rooms.intern(&image.id);
     rooms.start_at(room, first);
-    for (&(index, target), seq) in image.kept.iter().zip(first + 1..) {
+    for (&(index, target), seq) in image.kept.iter().zip(first.saturating_add(1)..) {
         let event = events.get(index as usize).ok_or(Corrupt::Malformed("event index"))?;
         let told = sightings(event).any(|(t, seen)| t == target && seen.room == image.id && seen.seq == seq);
         if !told {

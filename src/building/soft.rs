@@ -78,12 +78,7 @@ impl Building {
 
     pub(super) fn change(&mut self, facts: &Facts, soft: &Soft) {
         match soft {
-            Soft::Renew { token, ttl_ms, active } => self.change_lease(*token, |building_lock, settings| {
-                building_lock.lease.renew(facts.now, *ttl_ms, settings);
-                if *active {
-                    building_lock.lease.active = facts.now;
-                }
-            }),
+            Soft::Renew { token, ttl_ms, active } => self.renew_lease(facts.now, *token, *ttl_ms, *active),
             Soft::Cap { token, cap } => {
                 let ttl_ms = self.table.get(*token).map_or(0, |lock| lock.lease.ttl_ms);
                 self.change_lease(*token, |lock, settings| {
@@ -133,6 +128,7 @@ impl Building {
             }
             Soft::Resumed(session) => {
                 self.suspended.remove(session);
+                self.rearm_requests_to(facts.now, session);
             }
         }
     }
@@ -177,19 +173,35 @@ impl Building {
         let tokens: smallvec::SmallVec<[(Token, u64); 4]> =
             concerned.map(|lock| (lock.token, lock.lease.ttl_ms)).collect();
         for (token, ttl_ms) in tokens {
-            self.change_lease(token, |lock, settings| {
-                lock.lease.renew(now, ttl_ms, settings);
-                lock.lease.active = now;
-            });
+            self.renew_lease(now, token, ttl_ms, true);
         }
     }
 
+    fn renew_lease(&mut self, now: Mono, token: Token, ttl_ms: u64, active: bool) {
+        self.change_lease(token, |lock, settings| {
+            lock.lease.renew(now, ttl_ms, settings);
+            if active {
+                lock.lease.active = now;
+            }
+        });
+        if active {
+            self.rearm_requests_for(now, token);
+        }
+    }
+
+    /// The holder has come back or gone: what was to be granted by its absence may lapse instead, or the other way.
     fn rearm_requests_to(&mut self, now: Mono, session: &SessionId) {
         if self.requests.len() == 0 {
             return;
         }
-        let of_locks = self.table.of_session(session).flat_map(|lock| self.requests.for_lock(lock.token));
-        let ids: Vec<RequestId> = of_locks.map(|request| request.id).collect();
+        let tokens: Vec<Token> = self.table.of_session(session).map(|lock| lock.token).collect();
+        for token in tokens {
+            self.rearm_requests_for(now, token);
+        }
+    }
+
+    fn rearm_requests_for(&mut self, now: Mono, lock: Token) {
+        let ids: smallvec::SmallVec<[RequestId; 4]> = self.requests.for_lock(lock).map(|request| request.id).collect();
         for id in ids {
             self.rearm_request(now, id);
         }

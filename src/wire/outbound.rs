@@ -352,6 +352,13 @@ pub fn closing(out: &mut Vec<u8>, at: Wall, code: CloseCode, detail: &str) {
     o.end();
 }
 
+/// `batch`: several messages in one frame, in order, for clients that take it.
+pub fn batch<'a>(out: &mut Vec<u8>, at: Wall, messages: impl Iterator<Item = &'a [u8]>) {
+    let mut o = open(out, "batch", at);
+    o.list("messages", messages, |out, message| out.extend_from_slice(message));
+    o.end();
+}
+
 /// One event as the members of `room` see it. `target` chooses among the things that a lock event covers.
 pub fn event(out: &mut Vec<u8>, epoch: &str, event: &Event, target: usize, room: &RoomId) {
     match event {

@@ -129,7 +129,8 @@ async fn lock(State(server): Shared, _: Viewer, Named(id): Named<LockId>) -> Ans
 }
 
 async fn why(State(server): Shared, _: Viewer, Named(resource): Named<ResourceId>) -> Answer {
-    document("Why", server.ask(|reply| Ask::Why { resource, reply }).await?)
+    let why = server.ask(|reply| Ask::Why { resource, reply }).await;
+    document("Why", why.map_err(|failure| failure.or_not_found(Code::ResourceNotFound))?)
 }
 
 async fn history(

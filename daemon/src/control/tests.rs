@@ -40,6 +40,8 @@ struct Facts {
     looks: usize,
     /// Changes asked for, in words.
     changes: Vec<String>,
+    /// Leases run from here.
+    began: tokio::time::Instant,
 }
 
 /// A hub that answers from [`Facts`], until it is told to fall silent.
@@ -57,6 +59,7 @@ impl FakeHub {
             observers: Vec::new(),
             looks: 0,
             changes: Vec::new(),
+            began: tokio::time::Instant::now(),
         };
         let hub = FakeHub { facts: Arc::new(Mutex::new(facts)) };
         let (handle, mut inbox) = HubHandle::new();
@@ -84,7 +87,11 @@ impl FakeHub {
             }
             Ask::Locks { reply } => {
                 facts.looks += 1;
-                let _ = reply.send(Ok(facts.locks.clone()));
+                let mut locks = facts.locks.clone();
+                for lock in &mut locks {
+                    lock.expires_in_ms -= facts.began.elapsed().as_millis() as u64;
+                }
+                let _ = reply.send(Ok(locks));
             }
             Ask::Why { resource, reply } => {
                 let why = Why {
@@ -655,11 +662,16 @@ async fn a_watch_tells_the_list_and_then_what_differs() {
     // Clocks alone are no change: of the two rows only the one that differs is told again.
     served.hub.change(|facts| {
         facts.locks[0].idle_ms = 77;
-        facts.locks[0].expires_in_ms = 1;
+        facts.locks[0].expires_in_ms += 500;
+        facts.locks[0].expires_at = Wall(300_500).to_string();
         facts.locks[1].state = "suspended".into();
     });
     served.hub.tell("session", "session.suspended");
     assert_eq!(watch.told().await, pair("put", "lk_9"));
+    // A lease that was renewed in small steps is told once the steps add up.
+    served.hub.change(|facts| facts.locks[0].expires_in_ms += 1_000_000);
+    served.hub.tell("lock", "lock.renewed");
+    assert_eq!(watch.told().await, pair("put", "lk_8"));
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@
 //!   [`LOOK_AGAIN`] while somebody watches.
 //!
 //! A slow reader misses looks, never changes: it is told the difference between what it was told last and how things
-//! are now. Figures that change by themselves (`idle_ms`, `expires_in_ms`) are told as of the look but are no change.
+//! are now. Figures that change by themselves (`idle_ms`, `expires_in_ms`) are told as of the look but are no change; a
+//! lease that was renewed is one, once it ends more than [`RENEWED_BY`] later than was told.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -45,6 +46,9 @@ const PAUSE_FACTOR: u32 = 20;
 
 /// The longest time without a look.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A lease's end must move by this much to be a change: while somebody works it moves with every stroke.
+const RENEWED_BY: Duration = Duration::from_secs(1);
 
 /// What can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -112,16 +116,49 @@ struct Row {
     object: Box<RawValue>,
     /// Digest of the row without the figures that change by themselves.
     stamp: u64,
+    /// When its lease ends, as it was when the row last changed.
+    lease_end: Option<Instant>,
+    /// The revision in which the row last changed.
+    changed_in: u64,
 }
 
 impl Snapshot {
-    fn new(revision: u64, rows: Vec<Row>) -> Self {
+    /// What the hub answered at `now`, beside what it answered before.
+    fn new<T: Watched>(things: Vec<T>, revision: u64, now: Instant, before: Option<&Snapshot>) -> Self {
+        let rows = things.into_iter().map(|thing| {
+            let mut row = Row::new(thing, revision, now);
+            if let Some(old) = before.and_then(|before| before.row(&row.id)).filter(|old| old.is_same(&row)) {
+                (row.lease_end, row.changed_in) = (old.lease_end, old.changed_in);
+            }
+            row
+        });
+        let rows: Vec<Row> = rows.collect();
         let places = rows.iter().enumerate().map(|(place, row)| (row.id.clone(), place)).collect();
         Snapshot { revision, rows, places }
     }
 
     fn row(&self, id: &str) -> Option<&Row> {
         self.places.get(id).map(|&place| &self.rows[place])
+    }
+}
+
+impl Row {
+    fn new<T: Watched>(thing: T, revision: u64, now: Instant) -> Self {
+        let object = to_raw_value(&thing).expect("rows are plain data with text keys");
+        let (id, lease_end) = (thing.id(), thing.lease_ms().map(|ms| now + Duration::from_millis(ms)));
+        let still = serde_json::to_vec(&thing.without_clocks()).expect("rows are plain data with text keys");
+        let mut hasher = DefaultHasher::new();
+        still.hash(&mut hasher);
+        Row { id, object, stamp: hasher.finish(), lease_end, changed_in: revision }
+    }
+
+    /// Nothing has changed but clocks.
+    fn is_same(&self, later: &Row) -> bool {
+        let lease_is_same = match (self.lease_end, later.lease_end) {
+            (Some(then), Some(now)) => now.max(then) - now.min(then) <= RENEWED_BY,
+            (then, now) => then == now,
+        };
+        self.stamp == later.stamp && lease_is_same
     }
 }
 
@@ -161,7 +198,8 @@ async fn tell(lines: &mut Lines, kind: Kind, before: Option<&Snapshot>, now: &Sn
     for gone in before.into_iter().flat_map(|before| &before.rows).filter(|row| now.row(&row.id).is_none()) {
         lines.push(&line(LineType::Delete, gone)).await?;
     }
-    let known = |row: &Row| before.and_then(|before| before.row(&row.id)).is_some_and(|old| old.stamp == row.stamp);
+    let known =
+        |row: &Row| before.and_then(|before| before.row(&row.id)).is_some_and(|old| old.changed_in == row.changed_in);
     for row in now.rows.iter().filter(|row| !known(row)) {
         lines.push(&line(LineType::Put, row)).await?;
     }
@@ -227,10 +265,10 @@ async fn keep_looking(server: Arc<Server>, kind: Kind, sender: Arc<latest::Sende
     };
     loop {
         let began = Instant::now();
-        match look(&server, kind).await {
-            Ok(rows) => {
-                let revision = server.revision.fetch_add(1, Ordering::Relaxed) + 1;
-                sender.send_replace(Some(Arc::new(Snapshot::new(revision, rows))));
+        let before = sender.borrow().clone();
+        match look(&server, kind, before.as_deref()).await {
+            Ok(snapshot) => {
+                sender.send_replace(Some(Arc::new(snapshot)));
             }
             Err(failure) if failure.code == Code::HubGone => return,
             // The next look may do better; until then the streams live by their heartbeats.
@@ -278,26 +316,14 @@ async fn change(observed: &mut mpsc::Receiver<Observed>, kind: Kind) -> Option<(
 }
 
 /// Asks the hub for the list.
-async fn look(server: &Server, kind: Kind) -> Result<Vec<Row>, Failure> {
+async fn look(server: &Server, kind: Kind, before: Option<&Snapshot>) -> Result<Snapshot, Failure> {
+    let revision = server.revision.fetch_add(1, Ordering::Relaxed) + 1;
+    let now = Instant::now();
     Ok(match kind {
-        Kind::Rooms => rows(server.ask(|reply| Ask::Rooms { reply }).await?),
-        Kind::Users => rows(server.ask(|reply| Ask::Users { reply }).await?),
-        Kind::Locks => rows(server.ask(|reply| Ask::Locks { reply }).await?),
+        Kind::Rooms => Snapshot::new(server.ask(|reply| Ask::Rooms { reply }).await?, revision, now, before),
+        Kind::Users => Snapshot::new(server.ask(|reply| Ask::Users { reply }).await?, revision, now, before),
+        Kind::Locks => Snapshot::new(server.ask(|reply| Ask::Locks { reply }).await?, revision, now, before),
     })
-}
-
-fn rows<T: Watched>(things: Vec<T>) -> Vec<Row> {
-    things
-        .into_iter()
-        .map(|thing| {
-            let object = to_raw_value(&thing).expect("rows are plain data with text keys");
-            let id = thing.id();
-            let still = serde_json::to_vec(&thing.without_clocks()).expect("rows are plain data with text keys");
-            let mut hasher = DefaultHasher::new();
-            still.hash(&mut hasher);
-            Row { id, object, stamp: hasher.finish() }
-        })
-        .collect()
 }
 
 /// A thing whose list can be watched.
@@ -306,6 +332,11 @@ trait Watched: Serialize {
 
     /// The same without the figures that change by themselves.
     fn without_clocks(self) -> Self;
+
+    /// How long its lease runs, if it has one.
+    fn lease_ms(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Watched for RoomRow {
@@ -334,6 +365,10 @@ impl Watched for LockRow {
     }
 
     fn without_clocks(self) -> Self {
-        LockRow { idle_ms: 0, expires_in_ms: 0, ..self }
+        LockRow { idle_ms: 0, expires_in_ms: 0, expires_at: String::new(), ..self }
+    }
+
+    fn lease_ms(&self) -> Option<u64> {
+        Some(self.expires_in_ms)
     }
 }

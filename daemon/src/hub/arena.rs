@@ -158,6 +158,21 @@ pub fn close_frame(out: &mut Vec<u8>, code: u16, reason: &str) {
 /// An empty ping frame.
 pub const PING: [u8; 2] = [0x89, 0];
 
+/// How many frames lie here, if all of them are text frames.
+pub fn text_frames(frames: &[u8]) -> Option<usize> {
+    let (mut rest, mut count) = (frames, 0);
+    while !rest.is_empty() {
+        if rest[0] != 0x81 {
+            return None;
+        }
+        let payload = payloads(rest).next()?;
+        let end = payload.as_ptr() as usize - rest.as_ptr() as usize + payload.len();
+        rest = &rest[end..];
+        count += 1;
+    }
+    Some(count)
+}
+
 /// The payloads of text frames that lie back to back.
 pub fn payloads(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {

@@ -336,6 +336,12 @@ impl Hub {
             self.leave_membership(user, membership.room);
         }
         self.session_ids.remove(&id);
+        if self.now < self.reclaim_until {
+            self.ended.insert(id.clone());
+            if self.ended.len() > super::ticks::ENDED_MAX {
+                self.reclaim_until = self.now;
+            }
+        }
         self.sessions.remove(session as usize);
         self.metrics.sessions.dec();
         self.observe("session", "session.ended", None, Some(user), |_| (Some(id.to_string()), None));
@@ -454,7 +460,7 @@ impl Hub {
             Some(&session) if self.sessions[session as usize].user == user => session,
             Some(_) => return Err("bad_token"),
             // After a restart nothing is known of a session that held no lock; its token is proof enough.
-            None if self.now < self.reclaim_until => self.new_session(user, wanted),
+            None if self.now < self.reclaim_until && !self.ended.contains(&wanted) => self.new_session(user, wanted),
             None => return Err("expired"),
         };
         if self.conns[slot as usize].session == Some(session) {

@@ -6,10 +6,11 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use arxosrt_core::time::Wall;
 use arxosrt_core::wire::{code, outbound};
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::arena::{Class, Span, payloads, text_frame};
+use super::arena::{Class, Span, payloads, text_frame, text_frames};
 use super::clients::End;
 use super::outbox::{Backlog, Overflow, unwritten};
 use super::state::{Encoding, Phase};
@@ -54,6 +55,15 @@ fn as_sse(frames: &[u8], out: &mut Vec<u8>) {
         out.extend(payload.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
         out.extend_from_slice(b"\n\n");
     }
+}
+
+/// Several text frames as one `batch` message. False if there is only one, or something else among them.
+fn as_batch(frames: &[u8], at: Wall, out: &mut Vec<u8>) -> bool {
+    let several = text_frames(frames).is_some_and(|n| n > 1);
+    if several {
+        text_frame(out, |out| outbound::batch(out, at, payloads(frames)));
+    }
+    several
 }
 
 impl Hub {
@@ -102,6 +112,15 @@ impl Hub {
         }
         let Some(sink) = conn.sink.clone() else { return };
         let bytes = match (conn.encoding, &spans[..]) {
+            (Encoding::WebSocket, many) if conn.features.batch => {
+                scratch.clear();
+                many.iter().for_each(|span| scratch.extend_from_slice(self.arena.bytes(*span)));
+                let mut together = Vec::new();
+                if as_batch(scratch, self.wall, &mut together) {
+                    std::mem::swap(scratch, &mut together);
+                }
+                &scratch[..]
+            }
             (Encoding::WebSocket, [one]) => self.arena.bytes(*one),
             (Encoding::WebSocket, many) => {
                 scratch.clear();
@@ -123,7 +142,8 @@ impl Hub {
             Wrote::Bytes(n) => {
                 new_drains.push((key, sink));
                 self.drains.push(key);
-                if conn.encoding == Encoding::Sse {
+                if conn.encoding == Encoding::Sse || conn.features.batch {
+                    // Frames that were written otherwise than they lie in the arena: their rest is one begun frame.
                     conn.outbox.backlog = Some(Box::new(Backlog::starting_with(&bytes[n..])));
                 } else {
                     conn.outbox.backlog = Some(Box::default());
@@ -269,6 +289,20 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_messages_travel_as_one_batch_and_control_frames_as_they_are() {
+        let (mut frames, mut out) = (Vec::new(), Vec::new());
+        text_frame(&mut frames, |out| out.extend_from_slice(b"{\"a\":1}"));
+        assert!(!as_batch(&frames, Wall(0), &mut out));
+        text_frame(&mut frames, |out| out.extend_from_slice(b"{\"b\":2}"));
+        assert!(as_batch(&frames, Wall(0), &mut out));
+        let payload = payloads(&out).next().expect("a frame");
+        let value: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+        assert_eq!(value["messages"], serde_json::json!([{"a": 1}, {"b": 2}]));
+        frames.extend_from_slice(&super::super::arena::PING);
+        assert!(!as_batch(&frames, Wall(0), &mut Vec::new()));
+    }
 
     #[test]
     fn events_hold_no_line_breaks() {

@@ -197,7 +197,10 @@ pub struct Hub {
     drain: Option<ticks::Drain>,
     draining: CancellationToken,
     observers: Vec<observe::Observer>,
+    /// Until then a session of the run before may be taken up although nothing is known of it.
     reclaim_until: Mono,
+    /// Sessions that have ended before then, and may not.
+    ended: HashSet<SessionId>,
 }
 
 impl Hub {
@@ -256,7 +259,8 @@ impl Hub {
             drain: None,
             draining: CancellationToken::new(),
             observers: Vec::new(),
-            reclaim_until: now.plus(grace_ms.max(ticks::RECLAIM_LEAST_MS)),
+            reclaim_until: now.plus(grace_ms.max(ticks::TAKE_UP_LEAST_MS)),
+            ended: HashSet::new(),
         };
         hub.metrics.store_writable.set(1);
         hub.recover(&recovered)?;

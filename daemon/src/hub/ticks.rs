@@ -26,6 +26,13 @@ const SLICE: Duration = Duration::from_millis(2);
 /// After a restart, owners have at least this long to reclaim their locks, whatever the grace is.
 pub const RECLAIM_LEAST_MS: u64 = 5_000;
 
+/// After a restart, sessions of the run before can be taken up for at least this long: clients come back with delays of
+/// up to `hub.reconnect_max_ms`, several times if need be.
+pub const TAKE_UP_LEAST_MS: u64 = 120_000;
+
+/// How many sessions may have ended within that time before no unknown one is taken up any more.
+pub(super) const ENDED_MAX: usize = 65_536;
+
 /// How often what is left over is looked for.
 const SWEEP_MS: u64 = 1_000;
 
@@ -141,6 +148,9 @@ impl Hub {
     /// Forgets buildings that nobody needs, and corrects the gauges.
     fn sweep(&mut self) {
         let (now, idle_ms) = (self.now, self.settings.building_idle_ms);
+        if now >= self.reclaim_until {
+            self.ended = Default::default();
+        }
         let idle: Vec<HostKey> = self
             .hosts
             .iter()
@@ -251,11 +261,6 @@ impl Hub {
                 self.close(key.slot, code::RESTART, End::Lost);
             }
         }
-    }
-
-    /// The drain is over: nobody is connected, and nothing waits for the store.
-    pub fn drained(&self) -> bool {
-        self.drain.is_some() && self.conns.is_empty() && self.settled()
     }
 
     /// Nothing waits for the store.

@@ -159,6 +159,10 @@ impl Model {
         ensure!(handed.is_none(), "L9: a lock was taken for somebody who did not get it");
         self.judge_notices(facts, locks, command, decision, &before)?;
         self.soft_effects(facts, locks, command, &decision.reply);
+        if let Command::SessionEnded { session } = command {
+            let left = self.held.iter().find(|held| held.session == *session);
+            ensure!(left.is_none(), "the session has ended and holds {left:?}");
+        }
         Ok(())
     }
 
@@ -732,7 +736,8 @@ impl Model {
                     ensure!(may, "{request} should not have lapsed: {why:?}");
                 }
                 Notice::Expiring { lock, expires_in_ms, .. } => {
-                    let held = self.find(lock.0).ok_or_else(|| format!("{lock} is gone and warned about"))?;
+                    let held = before.iter().find(|held| held.token == lock.0);
+                    let held = held.ok_or_else(|| format!("{lock} is gone and warned about"))?;
                     ensure!(held.end().since(facts.now) == *expires_in_ms, "the wrong time: {notice:?}");
                     ensure!(*expires_in_ms <= locks.warn_ms[0], "too early: {notice:?}");
                 }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use arxosrt_core::building::codec::{decode_events, encode_events};
 use arxosrt_core::building::command::{Actor, Command, Facts, HolderAnswer, Place, Reply, Target};
-use arxosrt_core::building::event::Event;
-use arxosrt_core::building::notice::Notice;
+use arxosrt_core::building::event::{Event, GrantCause, ReleaseReason};
 use arxosrt_core::building::{Building, LockSettings, Settings};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::guard::{Guard, Guards};
@@ -65,6 +64,8 @@ pub struct Tally {
     pub expiries: u64,
     pub deadlocks: u64,
     pub crashes: u64,
+    /// A hash of what happened to locks, without the wall clock's times.
+    pub fate: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -77,12 +78,29 @@ impl std::ops::AddAssign for Tally {
         self.expiries += other.expiries;
         self.deadlocks += other.deadlocks;
         self.crashes += other.crashes;
+        self.fate ^= other.fate;
     }
+}
+
+/// What may happen besides what people do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// The wall clock jumps and the process dies.
+    Rough,
+    /// The wall clock jumps.
+    Jumpy,
+    /// Neither. Otherwise the same run as the jumpy one.
+    Calm,
 }
 
 /// Runs one seed.
 pub fn run(seed: u64, steps: usize, broken: Option<Broken>) -> Result<Tally, Failure> {
-    let mut world = World::new(seed, broken);
+    run_in(Weather::Rough, seed, steps, broken)
+}
+
+/// Runs one seed in the given weather.
+pub fn run_in(weather: Weather, seed: u64, steps: usize, broken: Option<Broken>) -> Result<Tally, Failure> {
+    let mut world = World::new(seed, broken, weather);
     for step in 0..steps {
         if let Err(complaint) = world.step() {
             return Err(Failure { seed, step, complaint, trace: world.trace.into() });
@@ -124,6 +142,7 @@ struct World {
     rng: Rng,
     settings: Arc<Settings>,
     broken: Option<Broken>,
+    weather: Weather,
     now: Mono,
     wall: Wall,
     tokens: TokenSource,
@@ -136,7 +155,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, broken: Option<Broken>) -> Self {
+    fn new(seed: u64, broken: Option<Broken>, weather: Weather) -> Self {
         let mut rng = Rng::new(seed);
         let locks = LockSettings {
             // Small ones too, so that ticks end early and bounds are met.
@@ -156,6 +175,7 @@ impl World {
         let mut world = World {
             settings: settings.clone(),
             broken,
+            weather,
             now: Mono(1_000),
             wall: Wall(1_800_000_000_000),
             tokens: TokenSource::after(Token(0)),
@@ -210,7 +230,7 @@ impl World {
             12..14 => self.jump_wall(),
             14..20 => self.change_connection()?,
             20..30 => self.commit(),
-            30 => self.crash()?,
+            30 if self.weather == Weather::Rough => self.crash()?,
             31..33 => self.take_snapshot(),
             _ => {
                 let site = self.rng.below(BUILDINGS);
@@ -254,6 +274,9 @@ impl World {
 
     fn jump_wall(&mut self) {
         let by = *self.rng.pick(&[-86_400_000, -3_600_000, -1, 1, 3_600_000, 86_400_000]);
+        if self.weather == Weather::Calm {
+            return;
+        }
         self.wall = Wall(self.wall.0 + by);
         for site in &mut self.sites {
             site.model.wall_jumps += 1;
@@ -292,10 +315,11 @@ impl World {
         let compared = compared.and_then(|()| site.model.compare(&facts, &self.settings, &site.building));
         self.tally.events += decision.events.len() as u64;
         for event in &decision.events {
-            use arxosrt_core::building::event::{GrantCause, ReleaseReason};
             match event {
                 Event::LockGranted(granted) => {
                     site.untold.push(granted.token);
+                    let what = (granted.lock_type, granted.cause, &granted.session, granted.ttl_ms);
+                    self.tally.fate = mix(self.tally.fate, self.now, granted.token, &what);
                     match granted.cause {
                         GrantCause::Queue => self.tally.grants_from_queue += 1,
                         GrantCause::HandOver => self.tally.hand_overs += 1,
@@ -303,8 +327,12 @@ impl World {
                         GrantCause::Asked => {}
                     }
                 }
-                Event::LockReleased(r) if r.reason == ReleaseReason::Expired => self.tally.expiries += 1,
-                _ => {}
+                Event::LockReleased(released) => {
+                    let what = (released.reason, &released.session);
+                    self.tally.fate = mix(self.tally.fate, self.now, released.token, &what);
+                    self.tally.expiries += u64::from(released.reason == ReleaseReason::Expired);
+                }
+                Event::Broadcast(_) => {}
             }
         }
         if matches!(decision.reply, Reply::Refused(arxosrt_core::building::command::Refusal::Deadlock { .. })) {
@@ -314,8 +342,6 @@ impl World {
         if self.broken == Some(Broken::CommitBeforeTell) {
             site.told.append(&mut site.untold);
         }
-        // Told to nobody: only that it can be shown.
-        let _: Vec<&Notice> = decision.notices.iter().map(|notify| &notify.notice).collect();
         self.note(line);
         compared
     }
@@ -599,4 +625,11 @@ impl Site {
         }
         Ok(())
     }
+}
+
+/// Takes one thing that happened to a lock into a run's hash.
+fn mix(fate: u64, now: Mono, token: Token, what: &impl std::fmt::Debug) -> u64 {
+    let said = format!("{fate} {now:?} {token:?} {what:?}");
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    said.bytes().fold(0xcbf2_9ce4_8422_2325, hash)
 }
