@@ -13,15 +13,16 @@ import { createInterface } from "node:readline";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 
-// Short times, so that expiry and pings are seen to happen.
 const SETTINGS = [
   "http.listen=127.0.0.1:0",
-  "hub.ping_ms=1000",
-  "hub.pong_ms=900",
+  // So that a lock is seen to end.
   "locks.ttl_by_type.route_edit=1",
   "drain.window_ms=100",
   "log.format=json",
 ];
+
+/** For a daemon of its own: a client that is busy with a large message, on a busy machine, does not answer pings. */
+export const IMPATIENT = ["hub.ping_ms=2500", "hub.pong_ms=2400"];
 
 /** The floor on which everything happens, and what lies on it. */
 export function floor() {
@@ -34,14 +35,14 @@ export function floor() {
 }
 
 /** Starts a daemon; `address` is where it listens. */
-export async function startDaemon({ origin }) {
+export async function startDaemon({ origin }, more = []) {
   const program = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/arxosrtd");
   if (!existsSync(program)) throw new Error("the daemon is not built: cargo build -p arxosrtd");
   const data = mkdtempSync(join(tmpdir(), "arxosrt-"));
   // An empty file instead of whichever one lies in the present folder.
   const config = join(data, "empty.toml");
   writeFileSync(config, "");
-  const options = [...SETTINGS, `origin.path=${origin}`, `control.socket=${data}/control.sock`];
+  const options = [...SETTINGS, ...more, `origin.path=${origin}`, `control.socket=${data}/control.sock`];
   const words = ["--config", config, "--data-dir", data, ...options.flatMap((option) => ["--set", option])];
   const child = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
   const exited = once(child, "exit");

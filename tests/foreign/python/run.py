@@ -7,19 +7,22 @@ Needs the packages of requirements.txt; tests/run keeps them in tests/.cache/pyt
 """
 
 import asyncio
+import concurrent.futures
 import sys
 import time
 import traceback
 
 import clients
 import scenario
-from daemon import Floor, daemon
+from daemon import IMPATIENT, Floor, daemon
 
 # Of all steps with one library.
 TIME_LIMIT_S = 120
 
 
 async def main(names):
+    # A blocking client keeps one thread waiting for each of its connections.
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(16))
     floor = Floor()
     print(f"room {floor.room}, {len(floor.objects)} objects")
     chosen = [make for make in clients.ALL if not names or any(name in make.name for name in names)]
@@ -29,8 +32,9 @@ async def main(names):
     for make in chosen:
         began = time.monotonic()
         try:
-            async with daemon(floor) as running:
-                steps = await asyncio.wait_for(scenario.run(make, running, floor), TIME_LIMIT_S)
+            async with daemon(floor) as running, daemon(floor, IMPATIENT) as impatient:
+                story = scenario.run(make, running, impatient, floor)
+                steps = await asyncio.wait_for(story, TIME_LIMIT_S)
             print(f"ok    {make.name}: {', '.join(steps)} ({time.monotonic() - began:.1f} s)", flush=True)
         except Exception:
             failed += 1
