@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::command::{Actor, Facts, LockView, Place, Refusal, Reply, Target};
@@ -45,7 +46,7 @@ pub(super) struct Draft<'a> {
 #[derive(Default)]
 struct Seqs {
     few: SmallVec<[(RoomId, u64); 2]>,
-    many: HashMap<RoomId, u64>,
+    many: HashMap<RoomId, u64, RandomState>,
 }
 
 /// What is to be granted, and why.

@@ -24,6 +24,7 @@ mod view;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use self::acquire::Wish;
@@ -128,7 +129,7 @@ pub struct Building {
     queue: Queue,
     requests: Requests,
     timers: Timers,
-    suspended: HashMap<SessionId, Mono>,
+    suspended: HashMap<SessionId, Mono, RandomState>,
 }
 
 impl Building {
@@ -145,7 +146,7 @@ impl Building {
             queue: Queue::default(),
             requests: Requests::default(),
             timers: Timers::default(),
-            suspended: HashMap::new(),
+            suspended: HashMap::default(),
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! A room counts what its members may see (`seq`, without holes) and keeps the youngest part of it, bounded by count
 //! and by bytes. A room that has seen something is never forgotten, for its next number must be right.
-//! Rooms have a dense index, so that the lock table can keep what it knows about a floor beside it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::event::{Event, Sighting};
 use super::settings::Settings;
@@ -37,7 +38,7 @@ pub enum Gap {
 /// The rooms of a building.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rooms {
-    by_id: HashMap<RoomId, RoomIx>,
+    by_id: HashMap<RoomId, RoomIx, RandomState>,
     list: Vec<Room>,
 }
 

@@ -4,6 +4,8 @@
 //! released may be granted to a waiter, a hand-over is a release and a grant. An outlook is the table and the queue
 //! with the changes so far laid over them. Whether a lock can be granted is answered here and nowhere else.
 
+use std::cell::OnceCell;
+
 use smallvec::SmallVec;
 
 use super::closure::{Closure, Counts, Node, NodeMap, closure, conflict};
@@ -33,8 +35,8 @@ pub(crate) struct Outlook<'a> {
     grants: Vec<Grant>,
     gone: SmallVec<[Ticket; 2]>,
     stirs: bool,
-    /// What `released` and `grants` change. Absent while nothing has changed that anybody could ask about.
-    change: Option<Box<Change>>,
+    /// What `released` and `grants` change, gathered when it is first asked for: mostly nobody asks.
+    change: OnceCell<Box<Change>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +65,7 @@ impl<'a> Outlook<'a> {
             grants,
             gone,
             stirs: false,
-            change: None,
+            change: OnceCell::new(),
         }
     }
 
@@ -94,18 +96,16 @@ impl<'a> Outlook<'a> {
 
     pub(crate) fn release(&mut self, lock: &Lock) {
         self.released.insert(lock.token);
-        self.stirs |= self.queue.may_conflict(&lock.closure());
-        self.change
-            .get_or_insert_default()
-            .less
-            .add(&lock.closure());
+        self.stirs |= !self.queue.is_empty() && self.queue.may_conflict(&lock.closure());
+        if let Some(change) = self.change.get_mut() {
+            change.less.add(&lock.closure());
+        }
     }
 
     pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &[Target]) {
-        self.change
-            .get_or_insert_default()
-            .more
-            .add(&closure(lock_type, targets));
+        if let Some(change) = self.change.get_mut() {
+            change.more.add(&closure(lock_type, targets));
+        }
         self.grants.push(Grant {
             session: session.clone(),
             lock_type,
@@ -261,12 +261,27 @@ impl<'a> Outlook<'a> {
 
     fn counts(&self, node: Node<'_>) -> Counts {
         let counts = self.table.counts(node);
-        match &self.change {
-            None => counts,
-            Some(change) => counts
-                .plus(change.more.counts(node))
-                .minus(change.less.counts(node)),
+        if self.released.is_empty() && self.grants.is_empty() {
+            return counts;
         }
+        let change = self.change.get_or_init(|| Box::new(self.gather()));
+        let more = counts.plus(change.more.counts(node));
+        more.minus(change.less.counts(node))
+    }
+
+    fn gather(&self) -> Change {
+        let mut change = Change::default();
+        for lock in self
+            .released
+            .iter()
+            .filter_map(|token| self.table.get(token))
+        {
+            change.less.add(&lock.closure());
+        }
+        for grant in &self.grants {
+            change.more.add(&closure(grant.lock_type, &grant.targets));
+        }
+        change
     }
 
     fn own_counts(&self, node: Node<'_>, session: &SessionId) -> Counts {

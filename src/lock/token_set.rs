@@ -44,36 +44,40 @@ impl TokenSet {
         }
     }
 
-    pub(crate) fn insert(&mut self, token: Token) {
+    /// Answers whether the token is new here.
+    pub(crate) fn insert(&mut self, token: Token) -> bool {
         match self {
             TokenSet::Few(few) => {
                 // Tokens grow, so the place is nearly always the end.
                 let Err(at) = few.binary_search(&token) else {
-                    return;
+                    return false;
                 };
                 few.insert(at, token);
                 if few.len() > FEW_MAX {
                     *self = TokenSet::Many(few.drain(..).collect());
                 }
+                true
             }
-            TokenSet::Many(many) => {
-                many.insert(token);
-            }
+            TokenSet::Many(many) => many.insert(token),
         }
     }
 
-    pub(crate) fn remove(&mut self, token: Token) {
+    /// Answers whether the token was here.
+    pub(crate) fn remove(&mut self, token: Token) -> bool {
         match self {
-            TokenSet::Few(few) => {
-                if let Ok(at) = few.binary_search(&token) {
+            TokenSet::Few(few) => match few.binary_search(&token) {
+                Ok(at) => {
                     few.remove(at);
+                    true
                 }
-            }
+                Err(_) => false,
+            },
             TokenSet::Many(many) => {
-                many.remove(&token);
+                let was_here = many.remove(&token);
                 if many.is_empty() {
                     *self = TokenSet::default();
                 }
+                was_here
             }
         }
     }
