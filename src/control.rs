@@ -3,6 +3,10 @@
 //! Additive within [`API`]: fields and variants are added, never changed or removed. Times are RFC 3339 in UTC with
 //! milliseconds; `_ms` are integer milliseconds; ids are strings; tokens are integers below 2^53.
 
+pub mod code;
+pub mod document;
+pub mod hello;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -199,7 +203,10 @@ pub struct LockHistoryRow {
     pub reason: Option<String>,
 }
 
-/// Something that happened, for `arxosrt events`. `topic` is `lock`, `room`, `session`, `broadcast`, `audit`, `daemon`.
+/// The groups of [`OperatorEvent`]s.
+pub const TOPICS: [&str; 6] = ["lock", "room", "session", "broadcast", "audit", "daemon"];
+
+/// Something that happened, for `arxosrt events`. `topic` is one of [`TOPICS`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorEvent {
     /// When.
@@ -227,7 +234,9 @@ pub struct Changed {
     pub target: String,
     /// How many things it touched.
     pub count: u64,
-    /// The audit record's number.
+    /// There is an audit record of it.
+    pub audited: bool,
+    /// The audit record's number, if the store tells it.
     pub audit_id: Option<u64>,
 }
 

@@ -29,15 +29,8 @@ impl fmt::Display for BadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BadId::Empty => write!(f, "an id must not be empty"),
-            BadId::TooLong(n) => write!(
-                f,
-                "an id has at most {ID_BYTES_MAX} bytes, this one has {n}"
-            ),
-            BadId::Control(c) => write!(
-                f,
-                "an id must not hold the control character U+{:04X}",
-                *c as u32
-            ),
+            BadId::TooLong(n) => write!(f, "an id has at most {ID_BYTES_MAX} bytes, this one has {n}"),
+            BadId::Control(c) => write!(f, "an id must not hold the control character U+{:04X}", *c as u32),
         }
     }
 }
@@ -145,10 +138,7 @@ mod tests {
     #[test]
     fn ids_are_opaque_but_bounded() {
         for good in ["42", "a/b", "100%", "*", "🏢", "did:key:z6Mk", "a b"] {
-            assert_eq!(
-                RoomId::new(good).map(|id| id.to_string()),
-                Ok(good.to_owned())
-            );
+            assert_eq!(RoomId::new(good).map(|id| id.to_string()), Ok(good.to_owned()));
         }
         assert_eq!(RoomId::new(""), Err(BadId::Empty));
         assert_eq!(RoomId::new("a\0b"), Err(BadId::Control('\0')));

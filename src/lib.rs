@@ -11,3 +11,4 @@ pub mod directory;
 pub mod id;
 pub mod lock;
 pub mod time;
+pub mod wire;

@@ -1,3 +1,19 @@
 //! `arxosrtd` as a library: the shell around the core.
 
+pub mod args;
+pub mod boot;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod data_dir;
+pub mod exit;
+pub mod http;
 pub mod hub;
+pub mod limits;
+pub mod logging;
+pub mod metrics;
+pub mod origin;
+pub mod paths;
+mod records;
+pub mod store;
+pub mod transport;

@@ -25,25 +25,16 @@ impl<'a> Draft<'a> {
         if lock.session == actor.session {
             return Reply::Refused(Refusal::OwnLock);
         }
-        if let Some(open) = requests
-            .for_lock(lock.token)
-            .find(|request| request.actor.session == actor.session)
-        {
+        if let Some(open) = requests.for_lock(lock.token).find(|request| request.actor.session == actor.session) {
             return Reply::Refused(Refusal::AlreadyRequested { request: open.id });
         }
         if requests.len() >= settings.requests_max {
-            return Reply::Refused(Refusal::Limit {
-                name: "locks.requests_max",
-                max: settings.requests_max as u64,
-            });
+            return Reply::Refused(Refusal::Limit { name: "locks.requests_max", max: settings.requests_max as u64 });
         }
         if let Err(refusal) = self.check_session_limit(&actor.session) {
             return Reply::Refused(refusal);
         }
-        let respond_ms = respond_ms
-            .unwrap_or(settings.request_respond_ms)
-            .min(settings.request_respond_max_ms)
-            .max(1);
+        let respond_ms = respond_ms.unwrap_or(settings.request_respond_ms).min(settings.request_respond_max_ms).max(1);
         let request = Request {
             id: RequestId(self.facts.tokens.mint().0),
             lock: lock.token,
@@ -54,11 +45,7 @@ impl<'a> Draft<'a> {
         };
         // A holder who is not there has the notice time, whatever the asker would give.
         let absent = self.now() >= self.absent_since(lock);
-        let respond_in_ms = if absent {
-            settings.request_idle_grant_ms
-        } else {
-            respond_ms
-        };
+        let respond_in_ms = if absent { settings.request_idle_grant_ms } else { respond_ms };
         let notice = Notice::Requested {
             request: request.id,
             lock: id,
@@ -69,10 +56,7 @@ impl<'a> Draft<'a> {
             respond_in_ms,
         };
         self.tell(&lock.session, notice);
-        let reply = Reply::Requested {
-            request: request.id,
-            respond_in_ms,
-        };
+        let reply = Reply::Requested { request: request.id, respond_in_ms };
         self.soft.push(Soft::Open(Box::new(request)));
         reply
     }
@@ -87,11 +71,7 @@ impl<'a> Draft<'a> {
         let Some(request) = self.building.requests.get(id) else {
             return Reply::Refused(Refusal::RequestNotFound);
         };
-        let Some(lock) = self
-            .outlook
-            .lock(request.lock)
-            .filter(|lock| lock.belongs_to(actor))
-        else {
+        let Some(lock) = self.outlook.lock(request.lock).filter(|lock| lock.belongs_to(actor)) else {
             return Reply::Refused(Refusal::RequestNotFound);
         };
         if decision == HolderAnswer::Grant {
@@ -114,8 +94,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn retract(&mut self, actor: &Actor, id: RequestId) -> Reply {
         let by = |request: &&Request| {
-            request.actor.session == actor.session
-                || (actor.legacy && request.actor.user == actor.user)
+            request.actor.session == actor.session || (actor.legacy && request.actor.user == actor.user)
         };
         let Some(request) = self.building.requests.get(id).filter(by) else {
             return Reply::Refused(Refusal::RequestNotFound);
@@ -123,14 +102,7 @@ impl<'a> Draft<'a> {
         self.close(request);
         if let Some(lock) = self.outlook.lock(request.lock) {
             let (lock_id, why) = (LockId(lock.token), RequestEnd::Retracted);
-            self.tell(
-                &lock.session,
-                Notice::RequestClosed {
-                    request: id,
-                    lock: lock_id,
-                    why,
-                },
-            );
+            self.tell(&lock.session, Notice::RequestClosed { request: id, lock: lock_id, why });
         }
         Reply::Done
     }
@@ -142,44 +114,28 @@ impl<'a> Draft<'a> {
             return;
         };
         match request.due(self.now(), self.absent_since(lock), settings) {
-            RequestDue::At(at) => self.soft.push(Soft::RearmRequest {
-                request: request.id,
-                at,
-            }),
+            RequestDue::At(at) => self.soft.push(Soft::RearmRequest { request: request.id, at }),
             RequestDue::Lapsed => self.lapse(request, lock),
             RequestDue::Deemed => {
                 // The first who asked is served first, even if another one's entry came up before.
                 let building = self.building;
-                let mut open = building
-                    .requests
-                    .for_lock(lock.token)
-                    .filter(|other| self.is_open(other.id));
+                let mut open = building.requests.for_lock(lock.token).filter(|other| self.is_open(other.id));
                 let first = open.next().unwrap_or(request);
-                if !matches!(
-                    self.grant_request(first, lock, true, &None),
-                    Reply::Released { .. }
-                ) {
+                if !matches!(self.grant_request(first, lock, true, &None), Reply::Released { .. }) {
                     self.lapse(first, lock);
                 }
             }
         }
     }
 
-    fn grant_request(
-        &mut self,
-        request: &Request,
-        lock: &'a Lock,
-        deemed: bool,
-        message: &Option<Box<str>>,
-    ) -> Reply {
+    fn grant_request(&mut self, request: &Request, lock: &'a Lock, deemed: bool, message: &Option<Box<str>>) -> Reply {
         if let Err(refusal) = self.check_session_limit(&request.actor.session) {
             return Reply::Refused(refusal);
         }
-        let granted =
-            match self.hand_over(lock, &request.actor, GrantCause::HandOver, Some(request)) {
-                Ok(granted) => granted,
-                Err(blocked_by) => return Reply::Held { blocked_by },
-            };
+        let granted = match self.hand_over(lock, &request.actor, GrantCause::HandOver, Some(request)) {
+            Ok(granted) => granted,
+            Err(blocked_by) => return Reply::Held { blocked_by },
+        };
         let notice = Notice::RequestAnswered {
             request: request.id,
             lock: LockId(lock.token),
@@ -190,37 +146,16 @@ impl<'a> Draft<'a> {
         };
         self.tell(&request.actor.session, notice);
         if deemed {
-            self.tell_lost(
-                lock,
-                ReleaseReason::HandedOver,
-                None,
-                Some(request.actor.user.clone()),
-            );
+            self.tell_lost(lock, ReleaseReason::HandedOver, None, Some(request.actor.user.clone()));
         }
-        Reply::Released {
-            lock: LockId(lock.token),
-        }
+        Reply::Released { lock: LockId(lock.token) }
     }
 
     fn lapse(&mut self, request: &Request, lock: &Lock) {
         self.close(request);
         let (request_id, id, why) = (request.id, LockId(lock.token), RequestEnd::Expired);
-        self.tell(
-            &request.actor.session,
-            Notice::RequestLapsed {
-                request: request_id,
-                lock: id,
-                why,
-            },
-        );
-        self.tell(
-            &lock.session,
-            Notice::RequestClosed {
-                request: request_id,
-                lock: id,
-                why,
-            },
-        );
+        self.tell(&request.actor.session, Notice::RequestLapsed { request: request_id, lock: id, why });
+        self.tell(&lock.session, Notice::RequestClosed { request: request_id, lock: id, why });
     }
 
     fn absent_since(&self, lock: &Lock) -> Mono {

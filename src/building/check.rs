@@ -26,27 +26,14 @@ impl Building {
         for waiter in self.queue.iter() {
             let (ticket, wanted) = (waiter.ticket, waiter.closure());
             if outlook.is_next(waiter) {
-                return Err(format!(
-                    "L6: {ticket} waits although nothing stands in its way"
-                ));
+                return Err(format!("L6: {ticket} waits although nothing stands in its way"));
             }
-            let ahead = self
-                .queue
-                .iter()
-                .filter(|other| outlook.comes_before(other, waiter, &wanted))
-                .count();
+            let ahead = self.queue.iter().filter(|other| outlook.comes_before(other, waiter, &wanted)).count();
             if ahead != waiter.ahead as usize {
-                return Err(format!(
-                    "L6: {ticket} was told that {} are ahead, there are {ahead}",
-                    waiter.ahead
-                ));
+                return Err(format!("L6: {ticket} was told that {} are ahead, there are {ahead}", waiter.ahead));
             }
         }
-        let sessions: HashSet<&SessionId> = self
-            .queue
-            .iter()
-            .map(|waiter| &waiter.actor.session)
-            .collect();
+        let sessions: HashSet<&SessionId> = self.queue.iter().map(|waiter| &waiter.actor.session).collect();
         let mut done = HashSet::new();
         for session in sessions {
             self.check_no_circle(&outlook, session, &mut Vec::new(), &mut done)?;
@@ -86,15 +73,9 @@ impl Building {
             if lock.session == request.actor.session {
                 return Err(format!("{} asks for its own lock", request.id));
             }
-            let same = self
-                .requests
-                .for_lock(lock.token)
-                .filter(|other| other.actor.session == request.actor.session);
+            let same = self.requests.for_lock(lock.token).filter(|other| other.actor.session == request.actor.session);
             if same.count() != 1 {
-                return Err(format!(
-                    "{} is not the only open request of its session for the lock",
-                    request.id
-                ));
+                return Err(format!("{} is not the only open request of its session for the lock", request.id));
             }
         }
         Ok(())
@@ -102,22 +83,14 @@ impl Building {
 
     fn check_timers(&self) -> Result<(), String> {
         let entry = |armed: Option<Mono>, latest: Mono, timer: Timer| match armed {
-            Some(at) if at > latest => Err(format!(
-                "{timer:?} is armed too late: {at:?}, wanted {latest:?}"
-            )),
-            Some(at) if !self.timers.contains(at, timer) => {
-                Err(format!("{timer:?} has lost its entry"))
-            }
+            Some(at) if at > latest => Err(format!("{timer:?} is armed too late: {at:?}, wanted {latest:?}")),
+            Some(at) if !self.timers.contains(at, timer) => Err(format!("{timer:?} has lost its entry")),
             Some(_) => Ok(1),
             None => Ok(0),
         };
         let mut entries = 0;
         for lock in self.table.iter() {
-            entries += entry(
-                lock.lease.armed,
-                lock.lease.next(&self.settings.locks),
-                Timer::Lease(lock.token),
-            )?;
+            entries += entry(lock.lease.armed, lock.lease.next(&self.settings.locks), Timer::Lease(lock.token))?;
         }
         for waiter in self.queue.iter() {
             entries += entry(waiter.armed, waiter.until, Timer::Wait(waiter.ticket))?;
@@ -127,10 +100,7 @@ impl Building {
         }
         match entries == self.timers.len() {
             true => Ok(()),
-            false => Err(format!(
-                "{entries} things are armed, there are {} timers",
-                self.timers.len()
-            )),
+            false => Err(format!("{entries} things are armed, there are {} timers", self.timers.len())),
         }
     }
 }

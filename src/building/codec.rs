@@ -28,10 +28,7 @@ impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Corrupt::Empty => write!(f, "no bytes where a version byte was expected"),
-            Corrupt::Version(v) => write!(
-                f,
-                "format version {v} is not readable, this release reads {VERSION}"
-            ),
+            Corrupt::Version(v) => write!(f, "format version {v} is not readable, this release reads {VERSION}"),
             Corrupt::Malformed(what) => write!(f, "malformed {what}"),
             Corrupt::Trailing(n) => write!(f, "{n} bytes follow the end"),
         }
@@ -60,10 +57,7 @@ pub(super) fn encode<T: serde::Serialize + ?Sized>(value: &T, what: &'static str
 }
 
 /// The value behind the version byte, if it is all that there is.
-pub(super) fn decode<'a, T: serde::Deserialize<'a>>(
-    bytes: &'a [u8],
-    what: &'static str,
-) -> Result<T, Corrupt> {
+pub(super) fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, Corrupt> {
     let (&version, body) = bytes.split_first().ok_or(Corrupt::Empty)?;
     if version != VERSION {
         return Err(Corrupt::Version(version));

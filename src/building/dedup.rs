@@ -52,11 +52,7 @@ impl Dedup {
         let step = u64::try_from(at.0.saturating_sub(self.last_at.0)).unwrap_or(0);
         self.age_ms = self.age_ms.saturating_add(step.min(STEP_MS_MAX));
         self.last_at = at;
-        while self
-            .by_age
-            .front()
-            .is_some_and(|oldest| self.age_ms - oldest.at_ms > keep_ms)
-        {
+        while self.by_age.front().is_some_and(|oldest| self.age_ms - oldest.at_ms > keep_ms) {
             self.forget_oldest();
         }
     }
@@ -64,18 +60,9 @@ impl Dedup {
     /// A named message was told.
     pub(crate) fn remember(&mut self, session: &SessionId, name: &str, seq: u64, max: usize) {
         let name: Arc<str> = Arc::from(name);
-        let before = self
-            .seqs
-            .entry(session.clone())
-            .or_default()
-            .insert(name.clone(), seq);
+        let before = self.seqs.entry(session.clone()).or_default().insert(name.clone(), seq);
         if before.is_none() {
-            self.by_age.push_back(Remembered {
-                at_ms: self.age_ms,
-                session: session.clone(),
-                name,
-                seq,
-            });
+            self.by_age.push_back(Remembered { at_ms: self.age_ms, session: session.clone(), name, seq });
         }
         while self.by_age.len() > max {
             self.forget_oldest();
@@ -83,27 +70,15 @@ impl Dedup {
     }
 
     pub(crate) fn image(&self) -> DedupImage {
-        DedupImage {
-            age_ms: self.age_ms,
-            last_at: self.last_at,
-            names: self.by_age.iter().cloned().collect(),
-        }
+        DedupImage { age_ms: self.age_ms, last_at: self.last_at, names: self.by_age.iter().cloned().collect() }
     }
 
     pub(crate) fn from_image(image: DedupImage) -> Self {
-        let mut dedup = Dedup {
-            age_ms: image.age_ms,
-            last_at: image.last_at,
-            ..Dedup::default()
-        };
+        let mut dedup = Dedup { age_ms: image.age_ms, last_at: image.last_at, ..Dedup::default() };
         for one in image.names {
             // A name of the future would never be forgotten; only tampering makes one.
             let at_ms = one.at_ms.min(image.age_ms);
-            let before = dedup
-                .seqs
-                .entry(one.session.clone())
-                .or_default()
-                .insert(one.name.clone(), one.seq);
+            let before = dedup.seqs.entry(one.session.clone()).or_default().insert(one.name.clone(), one.seq);
             if before.is_none() {
                 dedup.by_age.push_back(Remembered { at_ms, ..one });
             }

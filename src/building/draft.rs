@@ -10,9 +10,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::command::{Actor, Facts, LockView, Place, Refusal, Reply, Target};
-use super::event::{
-    Event, GrantCause, LockGranted, LockReleased, LockedTarget, ReleaseReason, Scope, Sighting,
-};
+use super::event::{Event, GrantCause, LockGranted, LockReleased, LockedTarget, ReleaseReason, Scope, Sighting};
 use super::notice::{Notice, Notify, RequestEnd, WaitEnd};
 use super::view::BLOCKERS_SHOWN_MAX;
 use super::{Building, Decision, Soft};
@@ -80,12 +78,7 @@ impl<'a> Draft<'a> {
         if !self.outlook.gone().is_empty() {
             self.move_up();
         }
-        Decision {
-            events: self.events,
-            reply,
-            notices: self.notices,
-            soft: self.soft,
-        }
+        Decision { events: self.events, reply, notices: self.notices, soft: self.soft }
     }
 
     pub(super) fn now(&self) -> Mono {
@@ -97,10 +90,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn tell(&mut self, to: &SessionId, notice: Notice) {
-        self.notices.push(Notify {
-            to: to.clone(),
-            notice,
-        });
+        self.notices.push(Notify { to: to.clone(), notice });
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -118,15 +108,8 @@ impl<'a> Draft<'a> {
 
     /// The next message's place in a room's order.
     pub(super) fn sighting(&mut self, room: &RoomId) -> Sighting {
-        let seq = self.seqs.next(
-            room,
-            || self.building.rooms.seq(room),
-            self.building.guards.hold(Guard::Seq),
-        );
-        Sighting {
-            room: room.clone(),
-            seq,
-        }
+        let seq = self.seqs.next(room, || self.building.rooms.seq(room), self.building.guards.hold(Guard::Seq));
+        Sighting { room: room.clone(), seq }
     }
 
     fn locked_targets(&mut self, targets: &[Target]) -> SmallVec<[LockedTarget; 1]> {
@@ -137,12 +120,7 @@ impl<'a> Draft<'a> {
                 Place::Floor(_) => Scope::Floor,
                 Place::Item(_) => Scope::Item,
             },
-            seen: target
-                .place
-                .rooms()
-                .iter()
-                .map(|room| draft.sighting(room))
-                .collect(),
+            seen: target.place.rooms().iter().map(|room| draft.sighting(room)).collect(),
         };
         targets.iter().map(|target| locked(self, target)).collect()
     }
@@ -150,16 +128,9 @@ impl<'a> Draft<'a> {
     /// Refuses when the session may not have one more lock.
     pub(super) fn check_session_limit(&self, session: &SessionId) -> Result<(), Refusal> {
         let max = self.building.settings.locks.per_session_max;
-        let waits = self
-            .outlook
-            .waiters()
-            .filter(|waiter| waiter.actor.session == *session)
-            .count();
+        let waits = self.outlook.waiters().filter(|waiter| waiter.actor.session == *session).count();
         if self.outlook.count_of_session(session) + waits >= max {
-            return Err(Refusal::Limit {
-                name: "locks.per_session_max",
-                max: max as u64,
-            });
+            return Err(Refusal::Limit { name: "locks.per_session_max", max: max as u64 });
         }
         Ok(())
     }
@@ -170,15 +141,7 @@ impl<'a> Draft<'a> {
             true => self.facts.tokens.mint(),
             false => Token(self.building.position % 1000 + self.events.len() as u64 + 1),
         };
-        let Grant {
-            actor,
-            lock_type,
-            targets,
-            ttl_ms,
-            metadata,
-            cause,
-            continues,
-        } = grant;
+        let Grant { actor, lock_type, targets, ttl_ms, metadata, cause, continues } = grant;
         let (held_since, cap) = match continues.filter(|_| self.holds(Guard::CapSurvivesTakeOver)) {
             Some((since, cap)) => (since, Some(cap)),
             None => (self.facts.wall, None),
@@ -210,12 +173,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Releases a lock; the requests for it lapse. Whether the holder is told is the caller's to say.
-    pub(super) fn release(
-        &mut self,
-        lock: &'a Lock,
-        reason: ReleaseReason,
-        forced: Option<(Box<str>, Box<str>)>,
-    ) {
+    pub(super) fn release(&mut self, lock: &'a Lock, reason: ReleaseReason, forced: Option<(Box<str>, Box<str>)>) {
         let event = LockReleased {
             at: self.facts.wall,
             token: lock.token,
@@ -236,11 +194,7 @@ impl<'a> Draft<'a> {
                 let (request, why) = (request, RequestEnd::LockGone);
                 self.tell(
                     &request.actor.session,
-                    Notice::RequestLapsed {
-                        request: request.id,
-                        lock: LockId(lock.token),
-                        why,
-                    },
+                    Notice::RequestLapsed { request: request.id, lock: LockId(lock.token), why },
                 );
             }
         }
@@ -286,15 +240,7 @@ impl<'a> Draft<'a> {
             self.close(request);
         }
         let taken = cause == GrantCause::TakeOver;
-        self.release(
-            lock,
-            if taken {
-                ReleaseReason::TakenOver
-            } else {
-                ReleaseReason::HandedOver
-            },
-            None,
-        );
+        self.release(lock, if taken { ReleaseReason::TakenOver } else { ReleaseReason::HandedOver }, None);
         if !self.holds(Guard::HandOver) {
             self.wake();
         }
@@ -343,14 +289,7 @@ impl<'a> Draft<'a> {
     pub(super) fn end_wait(&mut self, waiter: &Waiter, why: WaitEnd) {
         self.dequeue(waiter.ticket);
         let blocked_by = self.blocked_by(&waiter.closure(), &waiter.actor.session);
-        self.tell(
-            &waiter.actor.session,
-            Notice::WaitEnded {
-                ticket: waiter.ticket,
-                why,
-                blocked_by,
-            },
-        );
+        self.tell(&waiter.actor.session, Notice::WaitEnded { ticket: waiter.ticket, why, blocked_by });
     }
 
     pub(super) fn is_open(&self, request: RequestId) -> bool {
@@ -376,27 +315,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn end_twin_wait(
-        &mut self,
-        actor: &Actor,
-        lock_type: LockType,
-        targets: &[Target],
-        view: &LockView,
-    ) {
+    fn end_twin_wait(&mut self, actor: &Actor, lock_type: LockType, targets: &[Target], view: &LockView) {
         let building = self.building;
         let waits = building.queue.of_session(&actor.session);
-        for wait in waits
-            .filter(|wait| wait.lock_type == lock_type && same_resources(&wait.targets, targets))
-        {
+        for wait in waits.filter(|wait| wait.lock_type == lock_type && same_resources(&wait.targets, targets)) {
             if self.outlook.waits(wait.ticket) {
                 self.dequeue(wait.ticket);
-                self.tell(
-                    &actor.session,
-                    Notice::WaitGranted {
-                        ticket: wait.ticket,
-                        lock: view.clone(),
-                    },
-                );
+                self.tell(&actor.session, Notice::WaitGranted { ticket: wait.ticket, lock: view.clone() });
             }
         }
     }
@@ -408,24 +333,14 @@ impl<'a> Draft<'a> {
             return;
         }
         let mut told: SmallVec<[Token; 8]> = SmallVec::new();
-        for (node, _) in closure(lock_type, targets)
-            .into_iter()
-            .filter(|(_, mode)| *mode == Mode::Exclusive)
-        {
+        for (node, _) in closure(lock_type, targets).into_iter().filter(|(_, mode)| *mode == Mode::Exclusive) {
             let mut tell = |locks: &mut dyn Iterator<Item = &'a Lock>| {
                 for view in locks.filter(|lock| lock.is_view() && lock.session != by.session) {
                     if self.outlook.lock(view.token).is_some() && !told.contains(&view.token) {
                         told.push(view.token);
                         let resource = view.resource().clone();
-                        let notice = Notice::ViewBroken {
-                            lock: LockId(view.token),
-                            resource,
-                            by: by.clone(),
-                        };
-                        self.notices.push(Notify {
-                            to: view.session.clone(),
-                            notice,
-                        });
+                        let notice = Notice::ViewBroken { lock: LockId(view.token), resource, by: by.clone() };
+                        self.notices.push(Notify { to: view.session.clone(), notice });
                     }
                 }
             };
@@ -440,38 +355,19 @@ impl<'a> Draft<'a> {
     /// Tells those who stood behind somebody who is gone their new place.
     fn move_up(&mut self) {
         let building = self.building;
-        let gone: Vec<&Waiter> = self
-            .outlook
-            .gone()
-            .iter()
-            .filter_map(|ticket| building.queue.get(*ticket))
-            .collect();
-        let gone: Vec<(&Waiter, Closure<'_>)> = gone
-            .into_iter()
-            .map(|waiter| (waiter, waiter.closure()))
-            .collect();
+        let gone: Vec<&Waiter> = self.outlook.gone().iter().filter_map(|ticket| building.queue.get(*ticket)).collect();
+        let gone: Vec<(&Waiter, Closure<'_>)> = gone.into_iter().map(|waiter| (waiter, waiter.closure())).collect();
         let left: Vec<&Waiter> = self.outlook.waiters().collect();
         for waiter in left {
             let wanted = waiter.closure();
             let was_ahead = |(other, theirs): &&(&Waiter, Closure<'_>)| {
-                other.actor.session != waiter.actor.session
-                    && other.precedes(waiter)
-                    && conflict(theirs, &wanted)
+                other.actor.session != waiter.actor.session && other.precedes(waiter) && conflict(theirs, &wanted)
             };
             let moved = gone.iter().filter(was_ahead).count() as u32;
             if moved > 0 {
                 let ahead = waiter.ahead.saturating_sub(moved);
-                self.soft.push(Soft::Ahead {
-                    ticket: waiter.ticket,
-                    ahead,
-                });
-                self.tell(
-                    &waiter.actor.session,
-                    Notice::WaitMoved {
-                        ticket: waiter.ticket,
-                        position: ahead + 1,
-                    },
-                );
+                self.soft.push(Soft::Ahead { ticket: waiter.ticket, ahead });
+                self.tell(&waiter.actor.session, Notice::WaitMoved { ticket: waiter.ticket, position: ahead + 1 });
             }
         }
     }
@@ -494,10 +390,7 @@ impl Seqs {
                 *seq += step;
                 *seq
             }
-            None => *self
-                .many
-                .entry(room.clone())
-                .or_insert(so_far().saturating_add(1)),
+            None => *self.many.entry(room.clone()).or_insert(so_far().saturating_add(1)),
         }
     }
 }

@@ -56,6 +56,18 @@ pub enum GrantCause {
     TakeOver,
 }
 
+impl GrantCause {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GrantCause::Asked => "asked",
+            GrantCause::Queue => "queue",
+            GrantCause::HandOver => "hand_over",
+            GrantCause::TakeOver => "take_over",
+        }
+    }
+}
+
 /// How a lock came to be free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReleaseReason {

@@ -164,20 +164,10 @@ impl Building {
     pub fn decide(&self, facts: &Facts, command: &Command) -> Decision {
         let mut draft = Draft::new(self, facts);
         let reply = match command {
-            Command::Broadcast {
-                room,
-                from,
-                message,
-                client_msg_id,
-            } => draft.broadcast(room, from.as_ref(), message, client_msg_id),
-            Command::Acquire {
-                actor,
-                lock_type,
-                targets,
-                ttl_ms,
-                wait_ms,
-                metadata,
-            } => draft.acquire(Wish {
+            Command::Broadcast { room, from, message, client_msg_id } => {
+                draft.broadcast(room, from.as_ref(), message, client_msg_id)
+            }
+            Command::Acquire { actor, lock_type, targets, ttl_ms, wait_ms, metadata } => draft.acquire(Wish {
                 actor,
                 lock_type: *lock_type,
                 targets,
@@ -186,38 +176,20 @@ impl Building {
                 metadata,
             }),
             Command::Release { actor, lock } => draft.release_own(actor, *lock),
-            Command::Renew {
-                actor,
-                lock,
-                ttl_ms,
-            } => draft.renew(actor, *lock, *ttl_ms),
+            Command::Renew { actor, lock, ttl_ms } => draft.renew(actor, *lock, *ttl_ms),
             Command::TakeOver { actor, lock } => draft.take_over(actor, *lock),
             Command::CancelWait { actor, ticket } => draft.cancel_wait(actor, *ticket),
-            Command::RequestLock {
-                actor,
-                lock,
-                message,
-                respond_ms,
-            } => draft.request_lock(actor, *lock, message, *respond_ms),
-            Command::RespondLockRequest {
-                actor,
-                request,
-                decision,
-                message,
-            } => draft.respond(actor, *request, *decision, message),
+            Command::RequestLock { actor, lock, message, respond_ms } => {
+                draft.request_lock(actor, *lock, message, *respond_ms)
+            }
+            Command::RespondLockRequest { actor, request, decision, message } => {
+                draft.respond(actor, *request, *decision, message)
+            }
             Command::RetractLockRequest { actor, request } => draft.retract(actor, *request),
-            Command::ForceRelease {
-                lock,
-                expected,
-                reason,
-                by,
-            } => draft.force_release(*lock, *expected, reason, by),
+            Command::ForceRelease { lock, expected, reason, by } => draft.force_release(*lock, *expected, reason, by),
             Command::Activity { session, room } => {
                 if self.table.count_of_session(session) > 0 {
-                    draft.soft.push(Soft::Touch {
-                        session: session.clone(),
-                        room: room.clone(),
-                    });
+                    draft.soft.push(Soft::Touch { session: session.clone(), room: room.clone() });
                 }
                 Reply::Done
             }
@@ -252,11 +224,8 @@ impl Building {
         match event {
             Event::Broadcast(broadcast) => {
                 self.dedup.advance(broadcast.at, self.settings.dedup_ms);
-                if let (Some((session, ..)), Some(name)) =
-                    (&broadcast.from, &broadcast.client_msg_id)
-                {
-                    self.dedup
-                        .remember(session, name, broadcast.seen.seq, self.settings.dedup_max);
+                if let (Some((session, ..)), Some(name)) = (&broadcast.from, &broadcast.client_msg_id) {
+                    self.dedup.remember(session, name, broadcast.seen.seq, self.settings.dedup_max);
                 }
             }
             Event::LockGranted(granted) => {
@@ -266,16 +235,14 @@ impl Building {
             Event::LockReleased(released) => {
                 self.dedup.advance(released.at, self.settings.dedup_ms);
                 if let Some(lock) = self.table.remove(released.token) {
-                    self.timers
-                        .disarm(lock.lease.armed, Timer::Lease(lock.token));
+                    self.timers.disarm(lock.lease.armed, Timer::Lease(lock.token));
                 }
             }
         }
         let shared = Arc::new(event.clone());
         for (target, seen) in sightings(event) {
             let room = self.rooms.intern(&seen.room);
-            self.rooms
-                .record(room, seen.seq, &shared, target, &self.settings);
+            self.rooms.record(room, seen.seq, &shared, target, &self.settings);
         }
     }
 
@@ -287,6 +254,11 @@ impl Building {
     /// How many messages the room has seen; 0 when nothing ever happened there.
     pub fn seq(&self, room: &RoomId) -> u64 {
         self.rooms.seq(room)
+    }
+
+    /// The smallest `since` for which [`Building::missed`] can still give everything.
+    pub fn oldest(&self, room: &RoomId) -> u64 {
+        self.rooms.oldest(room)
     }
 
     /// Everything in `room` after `since`, or why that cannot be given in full.
@@ -306,26 +278,17 @@ impl Building {
 
     /// The locks that are seen in a room, in order of token.
     pub fn locks_in_room(&self, facts: &Facts, room: &RoomId) -> Vec<LockView> {
-        self.table
-            .in_room(room)
-            .map(|lock| self.view(facts, lock))
-            .collect()
+        self.table.in_room(room).map(|lock| self.view(facts, lock)).collect()
     }
 
     /// The locks on exactly this resource, in order of token.
     pub fn locks_on(&self, facts: &Facts, resource: &ResourceId) -> Vec<LockView> {
-        self.table
-            .on_resource(resource)
-            .map(|lock| self.view(facts, lock))
-            .collect()
+        self.table.on_resource(resource).map(|lock| self.view(facts, lock)).collect()
     }
 
     /// All locks, in order of token.
     pub fn lock_views(&self, facts: &Facts) -> Vec<LockView> {
-        self.table
-            .iter()
-            .map(|lock| self.view(facts, lock))
-            .collect()
+        self.table.iter().map(|lock| self.view(facts, lock)).collect()
     }
 
     /// How many locks are held.
@@ -340,10 +303,7 @@ impl Building {
 
     /// All who wait, the first who came first.
     pub fn waiter_views(&self, facts: &Facts) -> Vec<WaiterView> {
-        self.queue
-            .iter()
-            .map(|waiter| self.view_waiter(facts, waiter))
-            .collect()
+        self.queue.iter().map(|waiter| self.view_waiter(facts, waiter)).collect()
     }
 
     /// Who stands in the way of an exclusive edit of the target: holders (at most [`BLOCKERS_SHOWN_MAX`]), and those
@@ -360,12 +320,7 @@ impl Building {
     /// The owners of locks, in order of session: session, person, shown name, and whether it never said `hello`.
     pub fn sessions_with_locks(&self) -> Vec<(SessionId, UserId, Arc<str>, bool)> {
         let owner = |lock: &crate::lock::table::Lock| {
-            (
-                lock.session.clone(),
-                lock.user.clone(),
-                lock.username.clone(),
-                lock.legacy,
-            )
+            (lock.session.clone(), lock.user.clone(), lock.username.clone(), lock.legacy)
         };
         let mut owners: Vec<_> = self.table.iter().map(owner).collect();
         owners.sort_by(|a, b| a.0.cmp(&b.0));
@@ -384,11 +339,7 @@ impl Building {
     }
 
     /// The state of which `bytes` are the durable part.
-    pub fn restore(
-        id: BuildingId,
-        bytes: &[u8],
-        settings: Arc<Settings>,
-    ) -> Result<Building, Corrupt> {
+    pub fn restore(id: BuildingId, bytes: &[u8], settings: Arc<Settings>) -> Result<Building, Corrupt> {
         Building::from_image(id, bytes, settings)
     }
 
@@ -420,29 +371,17 @@ impl Draft<'_> {
         let known = from.zip(client_msg_id.as_ref());
         let told = known.and_then(|(actor, name)| self.building.dedup.find(&actor.session, name));
         if let Some(seq) = told.filter(|_| self.holds(Guard::Dedup)) {
-            return Reply::Sequenced {
-                seq,
-                duplicate: true,
-            };
+            return Reply::Sequenced { seq, duplicate: true };
         }
         let seen = self.sighting(room);
         let seq = seen.seq;
         self.push(Event::Broadcast(Broadcast {
             at: self.facts.wall,
             seen,
-            from: from.map(|actor| {
-                (
-                    actor.session.clone(),
-                    actor.user.clone(),
-                    actor.username.clone(),
-                )
-            }),
+            from: from.map(|actor| (actor.session.clone(), actor.user.clone(), actor.username.clone())),
             message: message.into(),
             client_msg_id: client_msg_id.clone(),
         }));
-        Reply::Sequenced {
-            seq,
-            duplicate: false,
-        }
+        Reply::Sequenced { seq, duplicate: false }
     }
 }

@@ -25,20 +25,12 @@ impl Draft<'_> {
         Reply::Released { lock: id }
     }
 
-    pub(super) fn force_release(
-        &mut self,
-        id: LockId,
-        expected: Token,
-        reason: &str,
-        by: &str,
-    ) -> Reply {
+    pub(super) fn force_release(&mut self, id: LockId, expected: Token, reason: &str, by: &str) -> Reply {
         let Some(lock) = self.outlook.lock(id.0) else {
             return Reply::Refused(Refusal::LockNotFound);
         };
         if lock.token != expected && self.holds(Guard::ExpectedToken) {
-            return Reply::Refused(Refusal::TokenChanged {
-                current: lock.token,
-            });
+            return Reply::Refused(Refusal::TokenChanged { current: lock.token });
         }
         let forced: Option<(Box<str>, Box<str>)> = Some((by.into(), reason.into()));
         self.release(lock, ReleaseReason::Forced, forced.clone());
@@ -62,17 +54,9 @@ impl Draft<'_> {
         }
         match self.hand_over(lock, actor, GrantCause::TakeOver, None) {
             Ok(view) => {
-                self.tell_lost(
-                    lock,
-                    ReleaseReason::TakenOver,
-                    None,
-                    Some(actor.user.clone()),
-                );
+                self.tell_lost(lock, ReleaseReason::TakenOver, None, Some(actor.user.clone()));
                 self.wake();
-                Reply::Granted {
-                    lock: view,
-                    renewed: false,
-                }
+                Reply::Granted { lock: view, renewed: false }
             }
             Err(blocked_by) => Reply::Held { blocked_by },
         }
@@ -82,9 +66,7 @@ impl Draft<'_> {
         let Some(waiter) = self.building.queue.get(ticket) else {
             return Reply::Refused(Refusal::WaitNotFound);
         };
-        if waiter.actor.session != actor.session
-            && !(actor.legacy && waiter.actor.user == actor.user)
-        {
+        if waiter.actor.session != actor.session && !(actor.legacy && waiter.actor.user == actor.user) {
             return Reply::Refused(Refusal::WaitNotFound);
         }
         self.end_wait(waiter, WaitEnd::Cancelled);
@@ -99,14 +81,7 @@ impl Draft<'_> {
             self.close(request);
             if let Some(lock) = self.outlook.lock(request.lock) {
                 let (id, why) = (LockId(lock.token), RequestEnd::Retracted);
-                self.tell(
-                    &lock.session,
-                    Notice::RequestClosed {
-                        request: request.id,
-                        lock: id,
-                        why,
-                    },
-                );
+                self.tell(&lock.session, Notice::RequestClosed { request: request.id, lock: id, why });
             }
         }
         if self.holds(Guard::EndedWaits) {
@@ -114,11 +89,7 @@ impl Draft<'_> {
                 self.dequeue(waiter.ticket);
             }
         }
-        let all = if self.holds(Guard::EndedLocks) {
-            usize::MAX
-        } else {
-            1
-        };
+        let all = if self.holds(Guard::EndedLocks) { usize::MAX } else { 1 };
         for lock in building.table.of_session(session).take(all) {
             self.release(lock, ReleaseReason::SessionEnded, None);
         }

@@ -74,6 +74,12 @@ impl Rooms {
         self.find(room).map_or(0, |ix| self.at(ix).seq)
     }
 
+    /// The smallest sequence number after which everything is still kept.
+    pub(crate) fn oldest(&self, room: &RoomId) -> u64 {
+        let room = self.find(room).map(|ix| self.at(ix));
+        room.map_or(0, |room| room.seq - room.kept.len() as u64)
+    }
+
     /// All rooms, in order of id.
     pub(crate) fn sorted(&self) -> Vec<&Room> {
         let mut rooms: Vec<&Room> = self.list.iter().collect();
@@ -84,26 +90,13 @@ impl Rooms {
     /// Everything in `room` after `since`.
     pub(crate) fn missed(&self, room: &RoomId, since: u64) -> Result<Vec<Missed<'_>>, Gap> {
         let Some(room) = self.find(room).map(|ix| self.at(ix)) else {
-            return if since == 0 {
-                Ok(Vec::new())
-            } else {
-                Err(Gap::Ahead)
-            };
+            return if since == 0 { Ok(Vec::new()) } else { Err(Gap::Ahead) };
         };
         let missing = room.seq.checked_sub(since).ok_or(Gap::Ahead)?;
-        let skip = (room.kept.len() as u64)
-            .checked_sub(missing)
-            .ok_or(Gap::Expired)?;
+        let skip = (room.kept.len() as u64).checked_sub(missing).ok_or(Gap::Expired)?;
         let first = since.saturating_add(1);
         let kept = room.kept.iter().skip(skip as usize);
-        Ok(kept
-            .zip(first..)
-            .map(|(k, seq)| Missed {
-                seq,
-                event: &k.event,
-                target: k.target as usize,
-            })
-            .collect())
+        Ok(kept.zip(first..).map(|(k, seq)| Missed { seq, event: &k.event, target: k.target as usize }).collect())
     }
 
     /// The room's index; a room that was never seen begins at 0.
@@ -112,12 +105,7 @@ impl Rooms {
             return ix;
         }
         let ix = RoomIx::try_from(self.list.len()).expect("a building has fewer than 2^32 rooms");
-        self.list.push(Room {
-            id: room.clone(),
-            seq: 0,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
-        });
+        self.list.push(Room { id: room.clone(), seq: 0, kept: VecDeque::new(), kept_bytes: 0 });
         self.by_id.insert(room.clone(), ix);
         ix
     }
@@ -128,23 +116,8 @@ impl Rooms {
     }
 
     /// Records one message.
-    pub(crate) fn record(
-        &mut self,
-        ix: RoomIx,
-        seq: u64,
-        event: &Arc<Event>,
-        target: u32,
-        bounds: &Settings,
-    ) {
-        self.list[ix as usize].push(
-            seq,
-            Kept {
-                event: event.clone(),
-                target,
-                bytes: event_bytes(event),
-            },
-            bounds,
-        );
+    pub(crate) fn record(&mut self, ix: RoomIx, seq: u64, event: &Arc<Event>, target: u32, bounds: &Settings) {
+        self.list[ix as usize].push(seq, Kept { event: event.clone(), target, bytes: event_bytes(event) }, bounds);
     }
 }
 
@@ -158,9 +131,7 @@ impl Room {
         self.seq = seq;
         self.kept_bytes += kept.bytes as usize;
         self.kept.push_back(kept);
-        while self.kept.len() > bounds.history_events_max
-            || self.kept_bytes > bounds.history_bytes_max
-        {
+        while self.kept.len() > bounds.history_events_max || self.kept_bytes > bounds.history_bytes_max {
             match self.kept.pop_front() {
                 Some(oldest) => self.kept_bytes -= oldest.bytes as usize,
                 None => break,
@@ -175,12 +146,7 @@ fn event_bytes(event: &Event) -> u32 {
     let bytes = match event {
         Event::Broadcast(b) => b.message.len() + b.client_msg_id.as_ref().map_or(0, |id| id.len()),
         Event::LockGranted(g) => g.metadata.as_ref().map_or(0, |m| m.len()) + 128 * g.targets.len(),
-        Event::LockReleased(r) => {
-            r.forced
-                .as_ref()
-                .map_or(0, |(by, why)| by.len() + why.len())
-                + 128 * r.targets.len()
-        }
+        Event::LockReleased(r) => r.forced.as_ref().map_or(0, |(by, why)| by.len() + why.len()) + 128 * r.targets.len(),
     };
     u32::try_from(FLAT + bytes).unwrap_or(u32::MAX)
 }
@@ -192,10 +158,5 @@ pub(crate) fn sightings(event: &Event) -> impl Iterator<Item = (u32, &Sighting)>
         Event::LockGranted(g) => (None, &g.targets[..]),
         Event::LockReleased(r) => (None, &r.targets[..]),
     };
-    broadcast.into_iter().chain(
-        targets
-            .iter()
-            .zip(0..)
-            .flat_map(|(t, i)| t.seen.iter().map(move |s| (i, s))),
-    )
+    broadcast.into_iter().chain(targets.iter().zip(0..).flat_map(|(t, i)| t.seen.iter().map(move |s| (i, s))))
 }

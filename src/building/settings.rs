@@ -100,9 +100,6 @@ impl LockSettings {
     pub fn ttl(&self, lock_type: crate::lock::LockType, wish_ms: Option<u64>) -> u64 {
         let configured = self.ttl_by_type[lock_type as usize].unwrap_or(self.ttl_ms);
         // Not `clamp`: a configuration with min > max must not panic.
-        wish_ms
-            .unwrap_or(configured)
-            .min(self.ttl_max_ms)
-            .max(self.ttl_min_ms)
+        wish_ms.unwrap_or(configured).min(self.ttl_max_ms).max(self.ttl_min_ms)
     }
 }

@@ -52,11 +52,7 @@ impl Building {
                 });
                 kept.push((index, one.target));
             }
-            rooms.push(RoomImage {
-                id: room.id.clone(),
-                seq: room.seq,
-                kept,
-            });
+            rooms.push(RoomImage { id: room.id.clone(), seq: room.seq, kept });
         }
         let image = Image {
             position: self.position,
@@ -69,11 +65,7 @@ impl Building {
         codec::encode(&image, "snapshot")
     }
 
-    pub(super) fn from_image(
-        id: BuildingId,
-        bytes: &[u8],
-        settings: Arc<Settings>,
-    ) -> Result<Building, Corrupt> {
+    pub(super) fn from_image(id: BuildingId, bytes: &[u8], settings: Arc<Settings>) -> Result<Building, Corrupt> {
         let image: Image = codec::decode(bytes, "snapshot")?;
         let mut building = Building::new(id, settings);
         building.position = image.position;
@@ -91,31 +83,18 @@ impl Building {
     pub(super) fn hash(&self) -> u64 {
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0000_0100_0000_01b3;
-        self.to_image().iter().fold(OFFSET, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
-        })
+        self.to_image().iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
     }
 }
 
-fn restore_room(
-    rooms: &mut Rooms,
-    image: &RoomImage,
-    events: &[Arc<Event>],
-    bounds: &Settings,
-) -> Result<(), Corrupt> {
+fn restore_room(rooms: &mut Rooms, image: &RoomImage, events: &[Arc<Event>], bounds: &Settings) -> Result<(), Corrupt> {
     let kept_len = image.kept.len() as u64;
-    let first = image
-        .seq
-        .checked_sub(kept_len)
-        .ok_or(Corrupt::Malformed("room history"))?;
+    let first = image.seq.checked_sub(kept_len).ok_or(Corrupt::Malformed("room history"))?;
     let room = rooms.intern(&image.id);
     rooms.start_at(room, first);
     for (&(index, target), seq) in image.kept.iter().zip(first.saturating_add(1)..) {
-        let event = events
-            .get(index as usize)
-            .ok_or(Corrupt::Malformed("event index"))?;
-        let told = sightings(event)
-            .any(|(t, seen)| t == target && seen.room == image.id && seen.seq == seq);
+        let event = events.get(index as usize).ok_or(Corrupt::Malformed("event index"))?;
+        let told = sightings(event).any(|(t, seen)| t == target && seen.room == image.id && seen.seq == seq);
         if !told {
             return Err(Corrupt::Malformed("room history"));
         }
@@ -133,15 +112,7 @@ fn lock_image(lock: &Lock) -> LockGranted {
             Place::Floor(_) => Scope::Floor,
             Place::Item(_) => Scope::Item,
         },
-        seen: target
-            .place
-            .rooms()
-            .iter()
-            .map(|room| Sighting {
-                room: room.clone(),
-                seq: 0,
-            })
-            .collect(),
+        seen: target.place.rooms().iter().map(|room| Sighting { room: room.clone(), seq: 0 }).collect(),
     });
     LockGranted {
         at: lock.at,

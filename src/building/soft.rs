@@ -68,26 +68,17 @@ impl Building {
     }
 
     pub(super) fn start_lease(&mut self, token: Token, now: Mono, cap: Mono) {
-        let cap = if self.guards.hold(Guard::HardCap) {
-            cap
-        } else {
-            Mono(u64::MAX)
-        };
+        let cap = if self.guards.hold(Guard::HardCap) { cap } else { Mono(u64::MAX) };
         if let Some(lock) = self.table.get_mut(token) {
             lock.lease.start(now, cap, &self.settings.locks);
             let at = lock.lease.next(&self.settings.locks);
-            self.timers
-                .arm(&mut lock.lease.armed, at, Timer::Lease(token));
+            self.timers.arm(&mut lock.lease.armed, at, Timer::Lease(token));
         }
     }
 
     pub(super) fn change(&mut self, facts: &Facts, soft: &Soft) {
         match soft {
-            Soft::Renew {
-                token,
-                ttl_ms,
-                active,
-            } => self.renew_lease(facts.now, *token, *ttl_ms, *active),
+            Soft::Renew { token, ttl_ms, active } => self.renew_lease(facts.now, *token, *ttl_ms, *active),
             Soft::Cap { token, cap } => {
                 let ttl_ms = self.table.get(*token).map_or(0, |lock| lock.lease.ttl_ms);
                 self.change_lease(*token, |lock, settings| {
@@ -103,8 +94,7 @@ impl Building {
             Soft::RearmLease(token) => self.rearm_lease(*token),
             Soft::Enqueue(waiter) => {
                 let mut waiter = (**waiter).clone();
-                self.timers
-                    .arm(&mut waiter.armed, waiter.until, Timer::Wait(waiter.ticket));
+                self.timers.arm(&mut waiter.armed, waiter.until, Timer::Wait(waiter.ticket));
                 self.queue.insert(waiter);
             }
             Soft::Dequeue(ticket) => {
@@ -129,8 +119,7 @@ impl Building {
             }
             Soft::RearmRequest { request, at } => {
                 if let Some(open) = self.requests.get_mut(*request) {
-                    self.timers
-                        .arm(&mut open.armed, *at, Timer::Request(*request));
+                    self.timers.arm(&mut open.armed, *at, Timer::Request(*request));
                 }
             }
             Soft::Suspended(session) => {
@@ -151,11 +140,7 @@ impl Building {
         for lock in self.table.iter() {
             // The wall clock may have jumped while nobody looked; it can shorten the cap, never below the time to reclaim.
             let held_ms = u64::try_from(wall.0.saturating_sub(lock.held_since.0)).unwrap_or(0);
-            let left_ms = settings
-                .locks
-                .max_hold_ms
-                .saturating_sub(held_ms)
-                .max(settings.locks.reclaim_ms);
+            let left_ms = settings.locks.max_hold_ms.saturating_sub(held_ms).max(settings.locks.reclaim_ms);
             starts.push((lock.token, now.plus(left_ms)));
             self.suspended.entry(lock.session.clone()).or_insert(now);
         }
@@ -171,8 +156,7 @@ impl Building {
             // An entry that is too early is put right when it comes up; only one that is too late must move now.
             let next = lock.lease.next(settings);
             if lock.lease.armed.is_none_or(|armed| next < armed) {
-                self.timers
-                    .arm(&mut lock.lease.armed, next, Timer::Lease(token));
+                self.timers.arm(&mut lock.lease.armed, next, Timer::Lease(token));
             }
         }
     }
@@ -180,19 +164,14 @@ impl Building {
     fn rearm_lease(&mut self, token: Token) {
         if let Some(lock) = self.table.get_mut(token) {
             let next = lock.lease.next(&self.settings.locks);
-            self.timers
-                .arm(&mut lock.lease.armed, next, Timer::Lease(token));
+            self.timers.arm(&mut lock.lease.armed, next, Timer::Lease(token));
         }
     }
 
     fn touch(&mut self, now: Mono, session: &SessionId, room: &RoomId) {
-        let concerned = self
-            .table
-            .of_session(session)
-            .filter(|lock| lock.concerns(room));
-        let tokens: smallvec::SmallVec<[(Token, u64); 4]> = concerned
-            .map(|lock| (lock.token, lock.lease.ttl_ms))
-            .collect();
+        let concerned = self.table.of_session(session).filter(|lock| lock.concerns(room));
+        let tokens: smallvec::SmallVec<[(Token, u64); 4]> =
+            concerned.map(|lock| (lock.token, lock.lease.ttl_ms)).collect();
         for (token, ttl_ms) in tokens {
             self.renew_lease(now, token, ttl_ms, true);
         }
@@ -215,22 +194,14 @@ impl Building {
         if self.requests.len() == 0 {
             return;
         }
-        let tokens: Vec<Token> = self
-            .table
-            .of_session(session)
-            .map(|lock| lock.token)
-            .collect();
+        let tokens: Vec<Token> = self.table.of_session(session).map(|lock| lock.token).collect();
         for token in tokens {
             self.rearm_requests_for(now, token);
         }
     }
 
     fn rearm_requests_for(&mut self, now: Mono, lock: Token) {
-        let ids: smallvec::SmallVec<[RequestId; 4]> = self
-            .requests
-            .for_lock(lock)
-            .map(|request| request.id)
-            .collect();
+        let ids: smallvec::SmallVec<[RequestId; 4]> = self.requests.for_lock(lock).map(|request| request.id).collect();
         for id in ids {
             self.rearm_request(now, id);
         }
@@ -243,11 +214,7 @@ impl Building {
         let Some(lock) = self.table.get(request.lock) else {
             return;
         };
-        let absent = absent_since(
-            lock,
-            self.suspended.get(&lock.session).copied(),
-            &self.settings.locks,
-        );
+        let absent = absent_since(lock, self.suspended.get(&lock.session).copied(), &self.settings.locks);
         let at = match request.due(now, absent, &self.settings.locks) {
             RequestDue::At(at) => at,
             RequestDue::Deemed | RequestDue::Lapsed => now,

@@ -26,11 +26,7 @@ impl<'a> Draft<'a> {
             let cost = match timer {
                 Timer::Lease(token) => self.lease_due(token),
                 Timer::Wait(ticket) => {
-                    if let Some(waiter) = building
-                        .queue
-                        .get(ticket)
-                        .filter(|_| self.outlook.waits(ticket))
-                    {
+                    if let Some(waiter) = building.queue.get(ticket).filter(|_| self.outlook.waits(ticket)) {
                         self.end_wait(waiter, WaitEnd::TimedOut);
                     }
                     crowd
@@ -71,19 +67,9 @@ impl<'a> Draft<'a> {
     }
 
     fn warn(&mut self, lock: &Lock, warned: u8) {
-        self.soft.push(Soft::Warned {
-            token: lock.token,
-            warned,
-        });
+        self.soft.push(Soft::Warned { token: lock.token, warned });
         let expires_in_ms = lock.lease.end().since(self.now());
         let (id, resource) = (LockId(lock.token), lock.resource().clone());
-        self.tell(
-            &lock.session,
-            Notice::Expiring {
-                lock: id,
-                resource,
-                expires_in_ms,
-            },
-        );
+        self.tell(&lock.session, Notice::Expiring { lock: id, resource, expires_in_ms });
     }
 }

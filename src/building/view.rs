@@ -45,12 +45,7 @@ impl Building {
     }
 
     /// A lock that this decision grants.
-    pub(super) fn view_of_grant(
-        &self,
-        granted: &LockGranted,
-        targets: &[Target],
-        left_ms: u64,
-    ) -> LockView {
+    pub(super) fn view_of_grant(&self, granted: &LockGranted, targets: &[Target], left_ms: u64) -> LockView {
         LockView {
             id: LockId(granted.token),
             token: granted.token,
@@ -74,8 +69,7 @@ impl Building {
 
     pub(super) fn view_waiter(&self, facts: &Facts, waiter: &Waiter) -> WaiterView {
         let outlook = Outlook::new(&self.table, &self.queue, self.guards);
-        let blockers =
-            outlook.blockers(&waiter.closure(), &waiter.actor.session, BLOCKERS_SHOWN_MAX);
+        let blockers = outlook.blockers(&waiter.closure(), &waiter.actor.session, BLOCKERS_SHOWN_MAX);
         WaiterView {
             ticket: waiter.ticket,
             session: waiter.actor.session.clone(),
@@ -87,39 +81,18 @@ impl Building {
         }
     }
 
-    pub(super) fn why_not(
-        &self,
-        facts: &Facts,
-        target: &Target,
-    ) -> (Vec<LockView>, Vec<WaiterView>) {
+    pub(super) fn why_not(&self, facts: &Facts, target: &Target) -> (Vec<LockView>, Vec<WaiterView>) {
         let targets = std::slice::from_ref(target);
         let edit = exclusive_edit(targets);
         let met = self.table.conflicting(&edit, BLOCKERS_SHOWN_MAX, |_| false);
         let locks = met.iter().map(|lock| self.view(facts, lock)).collect();
-        let waiting = self
-            .queue
-            .iter()
-            .filter(|waiter| conflict(&waiter.closure(), &edit));
-        (
-            locks,
-            waiting
-                .map(|waiter| self.view_waiter(facts, waiter))
-                .collect(),
-        )
+        let waiting = self.queue.iter().filter(|waiter| conflict(&waiter.closure(), &edit));
+        (locks, waiting.map(|waiter| self.view_waiter(facts, waiter)).collect())
     }
 
-    pub(super) fn check_token(
-        &self,
-        facts: &Facts,
-        token: Token,
-        target: &Target,
-        grid: bool,
-    ) -> Verify {
+    pub(super) fn check_token(&self, facts: &Facts, token: Token, target: &Target, grid: bool) -> Verify {
         let fence = self.fence(facts.now, target);
-        let lock = self
-            .table
-            .get(token)
-            .filter(|lock| self.lives(facts.now, lock));
+        let lock = self.table.get(token).filter(|lock| self.lives(facts.now, lock));
         let reason = match lock {
             None if self.guards.hold(Guard::VerifyLive) => Some(VerifyFault::UnknownToken),
             None => None,
@@ -127,25 +100,15 @@ impl Building {
             Some(lock) if !permits(lock.lock_type, grid) => Some(VerifyFault::Scope),
             Some(_) => None,
         };
-        Verify {
-            valid: reason.is_none(),
-            reason,
-            lock: lock.map(|lock| self.view(facts, lock)),
-            fence,
-        }
+        Verify { valid: reason.is_none(), reason, lock: lock.map(|lock| self.view(facts, lock)), fence }
     }
 
     /// The youngest lock that covers the target exclusively.
     fn fence(&self, now: Mono, target: &Target) -> Option<Token> {
         let above = floors(&target.place).iter().map(Node::Floor);
         let nodes = above.chain([Node::Building, Node::Item(&target.resource)]);
-        let holders = nodes
-            .flat_map(|node| self.table.exclusives(node))
-            .filter_map(|token| self.table.get(*token));
-        holders
-            .filter(|lock| self.lives(now, lock))
-            .map(|lock| lock.token)
-            .max()
+        let holders = nodes.flat_map(|node| self.table.exclusives(node)).filter_map(|token| self.table.get(*token));
+        holders.filter(|lock| self.lives(now, lock)).map(|lock| lock.token).max()
     }
 
     /// A lock whose lease has ended is as good as gone, even before a tick has cleared it away.
@@ -157,34 +120,20 @@ impl Building {
 /// What an exclusive edit of the targets would take.
 fn exclusive_edit(targets: &[Target]) -> Closure<'_> {
     use super::command::Place;
-    let of_place = targets
-        .iter()
-        .any(|target| matches!(target.place, Place::Building(_) | Place::Floor(_)));
-    closure(
-        if of_place {
-            LockType::FloorEdit
-        } else {
-            LockType::ObjectEdit
-        },
-        targets,
-    )
+    let of_place = targets.iter().any(|target| matches!(target.place, Place::Building(_) | Place::Floor(_)));
+    closure(if of_place { LockType::FloorEdit } else { LockType::ObjectEdit }, targets)
 }
 
 /// Whether the target lies under the lock: it is what is locked, or all of it lies below that.
 fn covers(lock: &Lock, target: &Target) -> bool {
-    if lock
-        .targets
-        .iter()
-        .any(|locked| locked.resource == target.resource)
-    {
+    if lock.targets.iter().any(|locked| locked.resource == target.resource) {
         return true;
     }
     use crate::lock::closure::Mode::Exclusive;
     let nodes = lock.closure();
     let floors = floors(&target.place);
     let holds = |node| nodes.contains(&(node, Exclusive));
-    holds(Node::Building)
-        || (!floors.is_empty() && floors.iter().all(|floor| holds(Node::Floor(floor))))
+    holds(Node::Building) || (!floors.is_empty() && floors.iter().all(|floor| holds(Node::Floor(floor))))
 }
 
 /// Whether a lock of this type permits a write of the grid calibration, or any other one.

@@ -78,9 +78,7 @@ fn join<'a>(nodes: &mut Closure<'a>, node: Node<'a>, mode: Mode) {
 /// Whether two locks of different sessions exclude each other.
 pub(crate) fn conflict(a: &Closure<'_>, b: &Closure<'_>) -> bool {
     a.iter().any(|(node, mode)| {
-        b.iter().any(|(other, theirs)| {
-            node == other && (*mode == Mode::Exclusive || *theirs == Mode::Exclusive)
-        })
+        b.iter().any(|(other, theirs)| node == other && (*mode == Mode::Exclusive || *theirs == Mode::Exclusive))
     })
 }
 
@@ -92,10 +90,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) const NONE: Counts = Counts {
-        intents: 0,
-        exclusives: 0,
-    };
+    pub(crate) const NONE: Counts = Counts { intents: 0, exclusives: 0 };
 
     pub(crate) fn add(&mut self, mode: Mode) {
         match mode {
@@ -112,10 +107,7 @@ impl Counts {
     }
 
     pub(crate) fn plus(self, other: Counts) -> Counts {
-        Counts {
-            intents: self.intents + other.intents,
-            exclusives: self.exclusives + other.exclusives,
-        }
+        Counts { intents: self.intents + other.intents, exclusives: self.exclusives + other.exclusives }
     }
 
     pub(crate) fn minus(self, other: Counts) -> Counts {
@@ -196,8 +188,6 @@ impl NodeMap<Counts> {
 
     /// Whether somebody who is counted here would exclude a lock with this closure.
     pub(crate) fn exclude(&self, closure: &Closure<'_>) -> bool {
-        closure
-            .iter()
-            .any(|&(node, mode)| self.counts(node).exclude(mode))
+        closure.iter().any(|&(node, mode)| self.counts(node).exclude(mode))
     }
 }

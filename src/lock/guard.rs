@@ -79,9 +79,7 @@ impl Guards {
     /// All but this one.
     #[cfg(feature = "broken-guards")]
     pub fn all_but(guard: Guard) -> Self {
-        Guards {
-            broken: 1 << guard as u32,
-        }
+        Guards { broken: 1 << guard as u32 }
     }
 
     /// Whether the guard holds.

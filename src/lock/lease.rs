@@ -38,14 +38,7 @@ pub(crate) enum LeaseDue {
 impl Lease {
     /// Not running: what a lock has while a log is replayed.
     pub(crate) fn unarmed(ttl_ms: u64) -> Self {
-        Lease {
-            ttl_ms,
-            until: Mono(u64::MAX),
-            cap: Mono(u64::MAX),
-            active: Mono(0),
-            warned: 0,
-            armed: None,
-        }
+        Lease { ttl_ms, until: Mono(u64::MAX), cap: Mono(u64::MAX), active: Mono(0), warned: 0, armed: None }
     }
 
     /// Runs from `now` on.
@@ -87,28 +80,16 @@ impl Lease {
         let end = self.end();
         if now >= end {
             let capped = self.cap <= self.until;
-            return LeaseDue::Ended(if capped {
-                ReleaseReason::MaxHold
-            } else {
-                ReleaseReason::Expired
-            });
+            return LeaseDue::Ended(if capped { ReleaseReason::MaxHold } else { ReleaseReason::Expired });
         }
         let left = end.since(now);
         let warned = self.warned | bits(settings, |before_ms| left <= before_ms);
-        if warned == self.warned {
-            LeaseDue::Later
-        } else {
-            LeaseDue::Warn { warned }
-        }
+        if warned == self.warned { LeaseDue::Later } else { LeaseDue::Warn { warned } }
     }
 }
 
 fn bits(settings: &LockSettings, passed: impl Fn(u64) -> bool) -> u8 {
-    let passed = settings
-        .warn_ms
-        .iter()
-        .enumerate()
-        .filter(|(_, before_ms)| passed(**before_ms));
+    let passed = settings.warn_ms.iter().enumerate().filter(|(_, before_ms)| passed(**before_ms));
     passed.fold(0, |bits, (i, _)| bits | 1 << i)
 }
 
@@ -156,13 +137,7 @@ mod tests {
         let (mut lease, settings) = lease(300_000, 400_000);
         lease.renew(Mono(200_000), 300_000, &settings);
         assert_eq!(lease.end(), Mono(400_000));
-        assert_eq!(
-            lease.due(Mono(399_999), &settings),
-            LeaseDue::Warn { warned: 3 }
-        );
-        assert_eq!(
-            lease.due(Mono(400_000), &settings),
-            LeaseDue::Ended(ReleaseReason::MaxHold)
-        );
+        assert_eq!(lease.due(Mono(399_999), &settings), LeaseDue::Warn { warned: 3 });
+        assert_eq!(lease.due(Mono(400_000), &settings), LeaseDue::Ended(ReleaseReason::MaxHold));
     }
 }

@@ -139,15 +139,7 @@ mod tests {
             let id = LockId(Token(n));
             assert_eq!(LockId::parse(&id.to_string()), Some(id), "{id}");
         }
-        for bad in [
-            "",
-            "lk_",
-            "lk_01",
-            "lk_A",
-            "w_1",
-            "lk_zzzzzzzzzzzzz",
-            "lk_-1",
-        ] {
+        for bad in ["", "lk_", "lk_01", "lk_A", "w_1", "lk_zzzzzzzzzzzzz", "lk_-1"] {
             assert_eq!(LockId::parse(bad), None, "{bad}");
         }
     }

@@ -57,25 +57,12 @@ pub(crate) enum Obstacle {
 impl<'a> Outlook<'a> {
     pub(crate) fn new(table: &'a Table, queue: &'a Queue, guards: Guards) -> Self {
         let (released, grants, gone) = (TokenSet::default(), Vec::new(), SmallVec::new());
-        Outlook {
-            table,
-            queue,
-            guards,
-            released,
-            grants,
-            gone,
-            stirs: false,
-            change: OnceCell::new(),
-        }
+        Outlook { table, queue, guards, released, grants, gone, stirs: false, change: OnceCell::new() }
     }
 
     /// The lock, if it is still held and was not granted by this decision itself.
     pub(crate) fn lock(&self, token: Token) -> Option<&'a Lock> {
-        if self.released.contains(token) {
-            None
-        } else {
-            self.table.get(token)
-        }
+        if self.released.contains(token) { None } else { self.table.get(token) }
     }
 
     /// Whether the waiter still waits.
@@ -85,9 +72,7 @@ impl<'a> Outlook<'a> {
 
     /// Those who still wait, the first who came first.
     pub(crate) fn waiters(&self) -> impl Iterator<Item = &'a Waiter> {
-        self.queue
-            .iter()
-            .filter(|waiter| !self.gone.contains(&waiter.ticket))
+        self.queue.iter().filter(|waiter| !self.gone.contains(&waiter.ticket))
     }
 
     pub(crate) fn gone(&self) -> &[Ticket] {
@@ -106,11 +91,7 @@ impl<'a> Outlook<'a> {
         if let Some(change) = self.change.get_mut() {
             change.more.add(&closure(lock_type, targets));
         }
-        self.grants.push(Grant {
-            session: session.clone(),
-            lock_type,
-            targets: targets.into(),
-        });
+        self.grants.push(Grant { session: session.clone(), lock_type, targets: targets.into() });
     }
 
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
@@ -127,17 +108,9 @@ impl<'a> Outlook<'a> {
     pub(crate) fn count_of_session(&self, session: &SessionId) -> usize {
         let released = match self.released.len() {
             0 => 0,
-            _ => self
-                .table
-                .of_session(session)
-                .filter(|lock| self.released.contains(lock.token))
-                .count(),
+            _ => self.table.of_session(session).filter(|lock| self.released.contains(lock.token)).count(),
         };
-        let granted = self
-            .grants
-            .iter()
-            .filter(|grant| grant.session == *session)
-            .count();
+        let granted = self.grants.iter().filter(|grant| grant.session == *session).count();
         self.table.count_of_session(session) - released + granted
     }
 
@@ -147,18 +120,14 @@ impl<'a> Outlook<'a> {
         if !self.guards.hold(Guard::Exclusion) {
             return false;
         }
-        let looked_at = if self.guards.hold(Guard::AllOrNothing) {
-            &wanted[..]
-        } else {
-            &wanted[..wanted.len().min(3)]
-        };
+        let looked_at =
+            if self.guards.hold(Guard::AllOrNothing) { &wanted[..] } else { &wanted[..wanted.len().min(3)] };
         looked_at.iter().any(|&(node, mode)| {
             let all = self.counts(node);
             if !all.exclude(mode) {
                 return false;
             }
-            !self.guards.hold(Guard::OwnLocks)
-                || all.minus(self.own_counts(node, session)).exclude(mode)
+            !self.guards.hold(Guard::OwnLocks) || all.minus(self.own_counts(node, session)).exclude(mode)
         })
     }
 
@@ -170,24 +139,13 @@ impl<'a> Outlook<'a> {
         lock.closure().iter().all(|&(node, mode)| {
             let mut itself = Counts::NONE;
             itself.add(mode);
-            !self
-                .counts(node)
-                .minus(itself)
-                .minus(self.own_counts(node, session))
-                .exclude(mode)
+            !self.counts(node).minus(itself).minus(self.own_counts(node, session)).exclude(mode)
         })
     }
 
     /// Other sessions' locks that exclude this closure, the smallest tokens first, at most `max`.
-    pub(crate) fn blockers(
-        &self,
-        wanted: &Closure<'_>,
-        session: &SessionId,
-        max: usize,
-    ) -> Vec<&'a Lock> {
-        self.table.conflicting(wanted, max, |lock| {
-            lock.session == *session || self.released.contains(lock.token)
-        })
+    pub(crate) fn blockers(&self, wanted: &Closure<'_>, session: &SessionId, max: usize) -> Vec<&'a Lock> {
+        self.table.conflicting(wanted, max, |lock| lock.session == *session || self.released.contains(lock.token))
     }
 
     /// Whether the lock can be granted to a newcomer; if so or not, which earlier waiters it passes.
@@ -196,18 +154,13 @@ impl<'a> Outlook<'a> {
         wanted: &Closure<'_>,
         session: &SessionId,
     ) -> (Option<Obstacle>, SmallVec<[Ticket; 2]>) {
-        let held = self
-            .held_by_others(wanted, session)
-            .then_some(Obstacle::Held);
+        let held = self.held_by_others(wanted, session).then_some(Obstacle::Held);
         if !self.guards.hold(Guard::Fifo) || !self.queue.may_conflict(wanted) {
             return (held, SmallVec::new());
         }
         let asker = self.standing(session);
         let (mut passes, mut behind) = (SmallVec::new(), None);
-        for other in self
-            .waiters()
-            .filter(|other| other.actor.session != *session)
-        {
+        for other in self.waiters().filter(|other| other.actor.session != *session) {
             if !conflict(&other.closure(), wanted) {
                 continue;
             }
@@ -226,37 +179,20 @@ impl<'a> Outlook<'a> {
         if self.held_by_others(&wanted, &waiter.actor.session) {
             return false;
         }
-        !self.guards.hold(Guard::Fifo)
-            || !self
-                .waiters()
-                .any(|other| self.comes_before(other, waiter, &wanted))
+        !self.guards.hold(Guard::Fifo) || !self.waiters().any(|other| self.comes_before(other, waiter, &wanted))
     }
 
     /// What a session holds and waits for.
     pub(crate) fn standing<'s>(&self, session: &'s SessionId) -> Standing<'s, 'a> {
         let mut holds = NodeMap::default();
         self.for_each_of_session(session, |closure| holds.add(&closure));
-        let waits = self
-            .waiters()
-            .filter(|waiter| waiter.actor.session == *session)
-            .collect();
-        Standing {
-            session,
-            holds,
-            waits,
-        }
+        let waits = self.waiters().filter(|waiter| waiter.actor.session == *session).collect();
+        Standing { session, holds, waits }
     }
 
     /// Whether `other` stands ahead of `waiter` and wants the same.
-    pub(crate) fn comes_before(
-        &self,
-        other: &Waiter,
-        waiter: &Waiter,
-        wanted: &Closure<'_>,
-    ) -> bool {
-        other.actor.session != waiter.actor.session
-            && other.precedes(waiter)
-            && conflict(&other.closure(), wanted)
+    pub(crate) fn comes_before(&self, other: &Waiter, waiter: &Waiter, wanted: &Closure<'_>) -> bool {
+        other.actor.session != waiter.actor.session && other.precedes(waiter) && conflict(&other.closure(), wanted)
     }
 
     fn counts(&self, node: Node<'_>) -> Counts {
@@ -271,11 +207,7 @@ impl<'a> Outlook<'a> {
 
     fn gather(&self) -> Change {
         let mut change = Change::default();
-        for lock in self
-            .released
-            .iter()
-            .filter_map(|token| self.table.get(token))
-        {
+        for lock in self.released.iter().filter_map(|token| self.table.get(token)) {
             change.less.add(&lock.closure());
         }
         for grant in &self.grants {
@@ -295,10 +227,7 @@ impl<'a> Outlook<'a> {
     }
 
     fn for_each_of_session(&self, session: &SessionId, mut each: impl FnMut(Closure<'_>)) {
-        let held = self
-            .table
-            .of_session(session)
-            .filter(|lock| !self.released.contains(lock.token));
+        let held = self.table.of_session(session).filter(|lock| !self.released.contains(lock.token));
         held.for_each(|lock| each(lock.closure()));
         let granted = self.grants.iter().filter(|grant| grant.session == *session);
         granted.for_each(|grant| each(closure(grant.lock_type, &grant.targets)));
@@ -334,9 +263,6 @@ impl<'a> Standing<'_, 'a> {
         }
         let wanted = waiter.closure();
         self.holds_against(&wanted)
-            || self
-                .waits
-                .iter()
-                .any(|own| own.precedes(waiter) && conflict(&own.closure(), &wanted))
+            || self.waits.iter().any(|own| own.precedes(waiter) && conflict(&own.closure(), &wanted))
     }
 }

@@ -90,12 +90,8 @@ impl Queue {
         self.waiters.values()
     }
 
-    pub(crate) fn of_session<'a>(
-        &'a self,
-        session: &'a SessionId,
-    ) -> impl Iterator<Item = &'a Waiter> {
-        self.iter()
-            .filter(move |waiter| waiter.actor.session == *session)
+    pub(crate) fn of_session<'a>(&'a self, session: &'a SessionId) -> impl Iterator<Item = &'a Waiter> {
+        self.iter().filter(move |waiter| waiter.actor.session == *session)
     }
 
     /// Whether anybody who waits might be excluded by a lock with this closure. Cheap; counts the owner's waits too.
@@ -106,10 +102,7 @@ impl Queue {
     /// How many wait for the most wanted thing of this closure.
     pub(crate) fn longest(&self, closure: &Closure<'_>) -> u32 {
         let wanted = closure.iter().filter(|(_, mode)| *mode == Mode::Exclusive);
-        wanted
-            .map(|(node, _)| self.wanted.counts(*node).exclusives)
-            .max()
-            .unwrap_or(0)
+        wanted.map(|(node, _)| self.wanted.counts(*node).exclusives).max().unwrap_or(0)
     }
 
     /// How many wait for a lock.

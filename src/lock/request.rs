@@ -47,10 +47,7 @@ pub(crate) fn absent_since(lock: &Lock, suspended: Option<Mono>, settings: &Lock
 
 impl Request {
     pub(crate) fn due(&self, now: Mono, absent_since: Mono, settings: &LockSettings) -> RequestDue {
-        let deemed = self
-            .asked
-            .max(absent_since)
-            .plus(settings.request_idle_grant_ms);
+        let deemed = self.asked.max(absent_since).plus(settings.request_idle_grant_ms);
         if now >= deemed {
             RequestDue::Deemed
         } else if now < self.until {
@@ -91,30 +88,16 @@ impl Requests {
     /// The requests for a lock, the first one first.
     pub(crate) fn for_lock(&self, lock: Token) -> impl Iterator<Item = &Request> {
         // Most releases happen while nobody asks for anything.
-        let ids = if self.by_id.is_empty() {
-            None
-        } else {
-            self.by_lock.get(&lock)
-        };
-        ids.into_iter()
-            .flatten()
-            .filter_map(|id| self.by_id.get(id))
+        let ids = if self.by_id.is_empty() { None } else { self.by_lock.get(&lock) };
+        ids.into_iter().flatten().filter_map(|id| self.by_id.get(id))
     }
 
-    pub(crate) fn of_session<'a>(
-        &'a self,
-        session: &'a SessionId,
-    ) -> impl Iterator<Item = &'a Request> {
-        self.by_id
-            .values()
-            .filter(move |request| request.actor.session == *session)
+    pub(crate) fn of_session<'a>(&'a self, session: &'a SessionId) -> impl Iterator<Item = &'a Request> {
+        self.by_id.values().filter(move |request| request.actor.session == *session)
     }
 
     pub(crate) fn insert(&mut self, request: Request) {
-        self.by_lock
-            .entry(request.lock)
-            .or_default()
-            .push(request.id);
+        self.by_lock.entry(request.lock).or_default().push(request.id);
         self.by_id.insert(request.id, request);
     }
 

@@ -64,17 +64,13 @@ impl Lock {
 
     /// Whether the lock is seen in `room`, or covers it with the whole building.
     pub(crate) fn concerns(&self, room: &RoomId) -> bool {
-        self.targets
-            .iter()
-            .any(|t| matches!(t.place, Place::Building(_)) || t.place.rooms().contains(room))
+        self.targets.iter().any(|t| matches!(t.place, Place::Building(_)) || t.place.rooms().contains(room))
     }
 }
 
 /// Whether both name the same things, in whatever order. Neither names one twice.
 pub(crate) fn same_resources(a: &[Target], b: &[Target]) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .all(|t| b.iter().any(|other| other.resource == t.resource))
+    a.len() == b.len() && a.iter().all(|t| b.iter().any(|other| other.resource == t.resource))
 }
 
 /// Who holds a node. All exclusive holders of a node are one session.
@@ -86,10 +82,7 @@ struct Holders {
 
 impl Holders {
     fn counts(&self) -> Counts {
-        Counts {
-            intents: self.intents,
-            exclusives: self.exclusives.len() as u32,
-        }
+        Counts { intents: self.intents, exclusives: self.exclusives.len() as u32 }
     }
 
     fn add(&mut self, mode: Mode, token: Token) {
@@ -190,10 +183,7 @@ impl Table {
         self.locks.values().map(|lock| &**lock)
     }
 
-    pub(crate) fn of_session<'a>(
-        &'a self,
-        session: &SessionId,
-    ) -> impl Iterator<Item = &'a Lock> + use<'a> {
+    pub(crate) fn of_session<'a>(&'a self, session: &SessionId) -> impl Iterator<Item = &'a Lock> + use<'a> {
         self.resolve(self.by_session.get(session))
     }
 
@@ -201,10 +191,7 @@ impl Table {
         self.by_session.get(session).map_or(0, TokenSet::len)
     }
 
-    pub(crate) fn on_resource<'a>(
-        &'a self,
-        resource: &ResourceId,
-    ) -> impl Iterator<Item = &'a Lock> + use<'a> {
+    pub(crate) fn on_resource<'a>(&'a self, resource: &ResourceId) -> impl Iterator<Item = &'a Lock> + use<'a> {
         self.resolve(self.resources.get(resource).map(|spot| &spot.locks))
     }
 
@@ -219,8 +206,7 @@ impl Table {
 
     /// The exclusive holders of a node.
     pub(crate) fn exclusives(&self, node: Node<'_>) -> &[Token] {
-        self.holders(node)
-            .map_or(&[], |holders| &holders.exclusives)
+        self.holders(node).map_or(&[], |holders| &holders.exclusives)
     }
 
     fn holders(&self, node: Node<'_>) -> Option<&Holders> {
@@ -245,21 +231,12 @@ impl Table {
                 continue;
             }
             let mut take = |there: &mut dyn Iterator<Item = &'a Lock>| {
-                found.extend(
-                    there
-                        .filter(|lock| !skip(lock) && conflict(&lock.closure(), wanted))
-                        .take(max),
-                );
+                found.extend(there.filter(|lock| !skip(lock) && conflict(&lock.closure(), wanted)).take(max));
             };
             match (node, mode) {
                 (Node::Building, Mode::Exclusive) => take(&mut self.iter()),
                 (Node::Floor(floor), Mode::Exclusive) => take(&mut self.in_room(floor)),
-                _ => take(
-                    &mut self
-                        .exclusives(node)
-                        .iter()
-                        .filter_map(|token| self.get(*token)),
-                ),
+                _ => take(&mut self.exclusives(node).iter().filter_map(|token| self.get(*token))),
             }
         }
         found.sort_unstable_by_key(|lock| lock.token);
@@ -285,23 +262,11 @@ impl Table {
                 }
             }
         }
-        let floors = self
-            .rooms
-            .iter()
-            .map(|(room, spot)| (Node::Floor(room), &spot.holders));
-        let items = self
-            .resources
-            .iter()
-            .map(|(item, spot)| (Node::Item(item), &spot.holders));
-        for (node, holders) in floors
-            .chain(items)
-            .chain([(Node::Building, &self.building)])
-        {
+        let floors = self.rooms.iter().map(|(room, spot)| (Node::Floor(room), &spot.holders));
+        let items = self.resources.iter().map(|(item, spot)| (Node::Item(item), &spot.holders));
+        for (node, holders) in floors.chain(items).chain([(Node::Building, &self.building)]) {
             if holders.counts() != again.counts(node) {
-                return Err(format!(
-                    "L7: {node:?} counts {holders:?}, its locks give {:?}",
-                    again.counts(node)
-                ));
+                return Err(format!("L7: {node:?} counts {holders:?}, its locks give {:?}", again.counts(node)));
             }
             self.check_owner(node, holders)?;
         }
@@ -315,35 +280,24 @@ impl Table {
             return Err(format!("{lost:?} is indexed and not held"));
         }
         if self.locks.keys().next_back().copied() > self.last {
-            return Err(format!(
-                "L2: a lock is younger than the last token {:?}",
-                self.last
-            ));
+            return Err(format!("L2: a lock is younger than the last token {:?}", self.last));
         }
         Ok(())
     }
 
     /// A node that is held exclusively is held by one session, and nobody else holds anything below.
     fn check_owner(&self, node: Node<'_>, holders: &Holders) -> Result<(), String> {
-        let mut owners = holders
-            .exclusives
-            .iter()
-            .map(|token| self.get(*token).map(|lock| &lock.session));
+        let mut owners = holders.exclusives.iter().map(|token| self.get(*token).map(|lock| &lock.session));
         let Some(owner) = owners.next() else {
             return Ok(());
         };
-        let owner =
-            owner.ok_or_else(|| format!("L7: {node:?} is held by a token without a lock"))?;
+        let owner = owner.ok_or_else(|| format!("L7: {node:?} is held by a token without a lock"))?;
         if owners.any(|other| other != Some(owner)) {
-            return Err(format!(
-                "L1: {node:?} is held exclusively by two sessions: {holders:?}"
-            ));
+            return Err(format!("L1: {node:?} is held exclusively by two sessions: {holders:?}"));
         }
         let below = |lock: &&Lock| mode_at(&lock.closure(), node) == Some(Mode::Intent);
         if self.of_session(owner).filter(below).count() != holders.intents as usize {
-            return Err(format!(
-                "L1: {node:?} is held exclusively by {owner} and wanted below by another session"
-            ));
+            return Err(format!("L1: {node:?} is held exclusively by {owner} and wanted below by another session"));
         }
         Ok(())
     }
@@ -395,9 +349,7 @@ impl Table {
                 tidy(&mut self.rooms, room, |spot| leave(spot, Node::Floor(room)));
             }
             let resource = &target.resource;
-            tidy(&mut self.resources, resource, |spot| {
-                leave(spot, Node::Item(resource))
-            });
+            tidy(&mut self.resources, resource, |spot| leave(spot, Node::Item(resource)));
         }
         tidy(&mut self.by_session, &lock.session, |tokens| {
             tokens.remove(token);
@@ -407,10 +359,7 @@ impl Table {
     }
 
     fn resolve<'a>(&'a self, tokens: Option<&'a TokenSet>) -> impl Iterator<Item = &'a Lock> {
-        tokens
-            .into_iter()
-            .flat_map(TokenSet::iter)
-            .filter_map(|token| self.get(token))
+        tokens.into_iter().flat_map(TokenSet::iter).filter_map(|token| self.get(token))
     }
 }
 
@@ -421,10 +370,7 @@ fn mode_at(closure: &Closure<'_>, node: Node<'_>) -> Option<Mode> {
 }
 
 /// What is kept under a key, made when there is nothing yet.
-fn at<'m, K: Clone + Eq + std::hash::Hash, V: Default>(
-    map: &'m mut HashMap<K, V, RandomState>,
-    key: &K,
-) -> &'m mut V {
+fn at<'m, K: Clone + Eq + std::hash::Hash, V: Default>(map: &'m mut HashMap<K, V, RandomState>, key: &K) -> &'m mut V {
     map.entry(key.clone()).or_default()
 }
 
@@ -447,8 +393,5 @@ fn target(locked: &LockedTarget) -> Target {
         (Scope::Floor, Some(seen)) => Place::Floor(seen.room.clone()),
         _ => Place::Item(rooms().collect()),
     };
-    Target {
-        resource: locked.resource.clone(),
-        place,
-    }
+    Target { resource: locked.resource.clone(), place }
 }

@@ -36,10 +36,7 @@ impl Timers {
 
     /// What is due, in order of time.
     pub(crate) fn due(&self, now: Mono) -> impl Iterator<Item = Timer> {
-        self.0
-            .iter()
-            .take_while(move |(at, _)| *at <= now)
-            .map(|(_, timer)| *timer)
+        self.0.iter().take_while(move |(at, _)| *at <= now).map(|(_, timer)| *timer)
     }
 
     /// Moves an entry; `armed` is where it was and will be.

@@ -87,10 +87,7 @@ impl TokenSet {
             TokenSet::Few(few) => (Some(few.iter()), None),
             TokenSet::Many(many) => (None, Some(many.iter())),
         };
-        few.into_iter()
-            .flatten()
-            .chain(many.into_iter().flatten())
-            .copied()
+        few.into_iter().flatten().chain(many.into_iter().flatten()).copied()
     }
 }
 
@@ -109,10 +106,7 @@ mod tests {
         for n in 0..100 {
             assert!(set.contains(Token(n)));
             set.remove(Token(n));
-            assert_eq!(
-                (set.len(), set.contains(Token(n))),
-                (99 - n as usize, false)
-            );
+            assert_eq!((set.len(), set.contains(Token(n))), (99 - n as usize, false));
         }
         assert!(set.is_empty() && matches!(set, TokenSet::Few(_)));
     }

@@ -29,20 +29,14 @@ pub(crate) fn circle_of_wait(
     passes: &[Ticket],
 ) -> Option<Vec<UserId>> {
     circle(outlook, &actor.session, &actor.user, |other| {
-        let ahead =
-            |wait: &&&Waiter| !passes.contains(&wait.ticket) && conflict(&wait.closure(), wanted);
+        let ahead = |wait: &&&Waiter| !passes.contains(&wait.ticket) && conflict(&wait.closure(), wanted);
         other.holds_against(wanted) || other.waits().iter().find(ahead).is_some()
     })
 }
 
 /// The people of the circle on which a wait lies now.
 pub(crate) fn circle_through(outlook: &Outlook<'_>, waiter: &Waiter) -> Option<Vec<UserId>> {
-    circle(
-        outlook,
-        &waiter.actor.session,
-        &waiter.actor.user,
-        |other| other.blocks(waiter),
-    )
+    circle(outlook, &waiter.actor.session, &waiter.actor.user, |other| other.blocks(waiter))
 }
 
 fn circle<'a>(
@@ -51,33 +45,18 @@ fn circle<'a>(
     user: &UserId,
     in_the_way: impl Fn(&Standing<'_, 'a>) -> bool,
 ) -> Option<Vec<UserId>> {
-    let mut found = vec![Found {
-        standing: outlook.standing(session),
-        user,
-        waits_for: 0,
-    }];
-    let mut left: Vec<&Waiter> = outlook
-        .waiters()
-        .filter(|waiter| waiter.actor.session != *session)
-        .collect();
+    let mut found = vec![Found { standing: outlook.standing(session), user, waits_for: 0 }];
+    let mut left: Vec<&Waiter> = outlook.waiters().filter(|waiter| waiter.actor.session != *session).collect();
     let mut at = 0;
     while at < found.len() && !left.is_empty() {
-        let (behind, others): (Vec<_>, Vec<_>) = left
-            .into_iter()
-            .partition(|waiter| found[at].standing.blocks(waiter));
+        let (behind, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|waiter| found[at].standing.blocks(waiter));
         left = others;
         for waiter in behind {
-            if found
-                .iter()
-                .any(|one| *one.standing.session() == waiter.actor.session)
-            {
+            if found.iter().any(|one| *one.standing.session() == waiter.actor.session) {
                 continue;
             }
-            let next = Found {
-                standing: outlook.standing(&waiter.actor.session),
-                user: &waiter.actor.user,
-                waits_for: at,
-            };
+            let next =
+                Found { standing: outlook.standing(&waiter.actor.session), user: &waiter.actor.user, waits_for: at };
             if in_the_way(&next.standing) {
                 return Some(path(&found, next));
             }

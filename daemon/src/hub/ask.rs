@@ -2,11 +2,13 @@
 //!
 //! REST and the control socket run on the ordinary runtime; the hub runs on its core. They meet only here.
 
-use arxosrt_core::control::{LockRow, OperatorEvent, RoomRow, Status, UserRow, Why};
+use arxosrt_core::control::{LockHistoryRow, LockRow, OperatorEvent, RoomRow, Status, UserRow, Why};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockId, LockType, Token};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::store::AuditRecord;
 
 /// A refusal on its way to a client: a stable code and a sentence that names the value and the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +171,10 @@ pub enum Ask {
     Kick { user: Option<UserId>, session: Option<SessionId>, reason: String, by: Operator, reply: Reply<u64> },
     /// Control: the digest of a building's running state and its log position, once all that was decided is committed.
     Digest { building: BuildingId, reply: Reply<(u64, String)> },
+    /// Control: the latest grants and releases of locks on a resource that are kept, the latest first.
+    LockHistory { resource: ResourceId, limit: usize, reply: Reply<Vec<LockHistoryRow>> },
+    /// Control: keep what an operator did; answered once it is durable.
+    Record { entry: AuditRecord, reply: Reply<()> },
     /// Control: every event from now on. A full queue drops and counts; the count is told with the next one.
     Events { to: mpsc::Sender<Observed> },
     /// Control or signal: stop accepting, tell every client when to come back, close over the window.

@@ -48,38 +48,23 @@ impl Bench {
         };
         let target = |n: usize| Target {
             resource: ResourceId::new(&format!("TCHS_L2_E_Receptacle_{n:06}")).expect("a good id"),
-            place: Place::Item(smallvec![
-                RoomId::new(&format!("floor_{}", n % FLOORS)).expect("a good id")
-            ]),
+            place: Place::Item(smallvec![RoomId::new(&format!("floor_{}", n % FLOORS)).expect("a good id")]),
         };
-        let locks = LockSettings {
-            per_session_max: LOCKS,
-            ..LockSettings::default()
-        };
+        let locks = LockSettings { per_session_max: LOCKS, ..LockSettings::default() };
         Bench {
             tokens: TokenSource::after(Token(0)),
             actors: (0..SESSIONS).map(actor).collect(),
             targets: (0..LOCKS).map(target).collect(),
-            settings: Arc::new(Settings {
-                locks,
-                ..Settings::default()
-            }),
+            settings: Arc::new(Settings { locks, ..Settings::default() }),
         }
     }
 
     fn building(&self) -> Building {
-        Building::new(
-            BuildingId::new("bench").expect("a good id"),
-            self.settings.clone(),
-        )
+        Building::new(BuildingId::new("bench").expect("a good id"), self.settings.clone())
     }
 
     fn facts(&self, now: u64) -> Facts<'_> {
-        Facts {
-            now: Mono(now),
-            wall: Wall(1_800_000_000_000 + now as i64),
-            tokens: &self.tokens,
-        }
+        Facts { now: Mono(now), wall: Wall(1_800_000_000_000 + now as i64), tokens: &self.tokens }
     }
 
     fn acquire(&self, n: usize) -> Command {
@@ -98,11 +83,7 @@ impl Bench {
         let (mut log, mut batch) = (Vec::new(), Vec::new());
         for n in 0..count {
             let decision = building.decide(&self.facts(0), &self.acquire(n));
-            assert!(
-                matches!(decision.reply, Reply::Granted { renewed: false, .. }),
-                "{:?}",
-                decision.reply
-            );
+            assert!(matches!(decision.reply, Reply::Granted { renewed: false, .. }), "{:?}", decision.reply);
             building.apply(&self.facts(0), &decision);
             batch.extend(decision.events);
             if batch.len() >= BATCH || n + 1 == count {
@@ -126,8 +107,7 @@ impl Stopwatch {
     }
 
     fn ran() -> Duration {
-        let stat =
-            std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux with /proc");
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux with /proc");
         let ran = stat.split(' ').next().and_then(|ns| ns.parse().ok());
         Duration::from_nanos(ran.expect("nanoseconds come first"))
     }
@@ -148,25 +128,13 @@ fn cycles(bench: &Bench) {
         let command = &commands[n % commands.len()];
         let granted = building.decide(&facts, command);
         building.apply(&facts, &granted);
-        let (Reply::Granted { lock, .. }, Command::Acquire { actor, .. }) =
-            (&granted.reply, command)
-        else {
+        let (Reply::Granted { lock, .. }, Command::Acquire { actor, .. }) = (&granted.reply, command) else {
             unreachable!("nobody else wants it");
         };
-        let released = building.decide(
-            &facts,
-            &Command::Release {
-                actor: actor.clone(),
-                lock: lock.id,
-            },
-        );
+        let released = building.decide(&facts, &Command::Release { actor: actor.clone(), lock: lock.id });
         building.apply(&facts, &released);
     }
-    print(
-        "lock_cycles",
-        CYCLES as f64 / start.elapsed().as_secs_f64(),
-        "per_s",
-    );
+    print("lock_cycles", CYCLES as f64 / start.elapsed().as_secs_f64(), "per_s");
 }
 
 /// 100 000 leases that end in the same millisecond.
@@ -211,18 +179,10 @@ fn replay(bench: &Bench) {
         let command = bench.acquire(n);
         let granted = building.decide(&facts, &command);
         building.apply(&facts, &granted);
-        let (Reply::Granted { lock, .. }, Command::Acquire { actor, .. }) =
-            (&granted.reply, command)
-        else {
+        let (Reply::Granted { lock, .. }, Command::Acquire { actor, .. }) = (&granted.reply, command) else {
             unreachable!("nobody else wants it");
         };
-        let released = building.decide(
-            &facts,
-            &Command::Release {
-                actor,
-                lock: lock.id,
-            },
-        );
+        let released = building.decide(&facts, &Command::Release { actor, lock: lock.id });
         building.apply(&facts, &released);
         batch.extend(granted.events);
         batch.extend(released.events);
@@ -250,14 +210,10 @@ fn restart(bench: &Bench) {
     let snapshot = building.snapshot();
     let now = Mono(1_000_000);
     let start = Stopwatch::start();
-    let mut restored = Building::restore(building.id().clone(), &snapshot, bench.settings.clone())
-        .expect("what was just encoded");
+    let mut restored =
+        Building::restore(building.id().clone(), &snapshot, bench.settings.clone()).expect("what was just encoded");
     restored.after_restart(now, Wall(1_800_000_001_000));
-    print(
-        "restart_from_snapshot",
-        start.elapsed().as_secs_f64() * 1e3,
-        "ms",
-    );
+    print("restart_from_snapshot", start.elapsed().as_secs_f64() * 1e3, "ms");
     assert_eq!(restored.lock_count(), LOCKS);
     let start = Stopwatch::start();
     let mut replayed = bench.building();
@@ -267,10 +223,6 @@ fn restart(bench: &Bench) {
         }
     }
     replayed.after_restart(now, Wall(1_800_000_001_000));
-    print(
-        "restart_from_log",
-        start.elapsed().as_secs_f64() * 1e3,
-        "ms",
-    );
+    print("restart_from_log", start.elapsed().as_secs_f64() * 1e3, "ms");
     assert_eq!(replayed.digest(), restored.digest());
 }

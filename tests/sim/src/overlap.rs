@@ -36,8 +36,9 @@ impl Region {
         match (self, other) {
             (Region::Building, _) | (_, Region::Building) => true,
             (Region::Floor(a), Region::Floor(b)) => a == b,
-            (Region::Floor(floor), Region::Thing(_, floors))
-            | (Region::Thing(_, floors), Region::Floor(floor)) => floors.contains(floor),
+            (Region::Floor(floor), Region::Thing(_, floors)) | (Region::Thing(_, floors), Region::Floor(floor)) => {
+                floors.contains(floor)
+            }
             (Region::Thing(a, _), Region::Thing(b, _)) => a == b,
         }
     }
@@ -46,13 +47,8 @@ impl Region {
 /// Whether two locks of different sessions exclude each other.
 pub fn overlap(a: (LockType, &[Target]), b: (LockType, &[Target])) -> bool {
     let regions = |(lock_type, targets): (LockType, &[Target])| -> Vec<Region> {
-        targets
-            .iter()
-            .filter_map(|target| region(lock_type, target))
-            .collect()
+        targets.iter().filter_map(|target| region(lock_type, target)).collect()
     };
     let theirs = regions(b);
-    regions(a)
-        .iter()
-        .any(|mine| theirs.iter().any(|other| mine.overlaps(other)))
+    regions(a).iter().any(|mine| theirs.iter().any(|other| mine.overlaps(other)))
 }

@@ -99,21 +99,11 @@ pub fn run(seed: u64, steps: usize, broken: Option<Broken>) -> Result<Tally, Fai
 }
 
 /// Runs one seed in the given weather.
-pub fn run_in(
-    weather: Weather,
-    seed: u64,
-    steps: usize,
-    broken: Option<Broken>,
-) -> Result<Tally, Failure> {
+pub fn run_in(weather: Weather, seed: u64, steps: usize, broken: Option<Broken>) -> Result<Tally, Failure> {
     let mut world = World::new(seed, broken, weather);
     for step in 0..steps {
         if let Err(complaint) = world.step() {
-            return Err(Failure {
-                seed,
-                step,
-                complaint,
-                trace: world.trace.into(),
-            });
+            return Err(Failure { seed, step, complaint, trace: world.trace.into() });
         }
     }
     Ok(world.tally)
@@ -198,9 +188,7 @@ impl World {
             rng,
         };
         for n in 0..BUILDINGS {
-            world
-                .sites
-                .push(Site::new(n, settings.clone(), world.guards()));
+            world.sites.push(Site::new(n, settings.clone(), world.guards()));
         }
         for _ in 0..SESSIONS {
             let person = world.newcomer();
@@ -225,10 +213,7 @@ impl World {
             username: Arc::from(format!("User {user}")),
             legacy: self.rng.one_in(5),
         };
-        Person {
-            actor,
-            connected: true,
-        }
+        Person { actor, connected: true }
     }
 
     fn note(&mut self, line: String) {
@@ -257,15 +242,9 @@ impl World {
     }
 
     fn pass_time(&mut self) -> Result<(), String> {
-        let step = *self
-            .rng
-            .pick(&[1, 10, 1_000, 5_000, 5_000, 10_000, 30_000, 60_000, 300_000]);
+        let step = *self.rng.pick(&[1, 10, 1_000, 5_000, 5_000, 10_000, 30_000, 60_000, 300_000]);
         // Sometimes exactly to the next thing that is due, or to just before it.
-        let due = self
-            .sites
-            .iter()
-            .filter_map(|site| site.building.due())
-            .min();
+        let due = self.sites.iter().filter_map(|site| site.building.due()).min();
         let to = match due {
             Some(due) if self.rng.one_in(2) => Mono(due.0.saturating_sub(self.rng.below(2) as u64)),
             _ => self.now.plus(step),
@@ -282,31 +261,19 @@ impl World {
 
     fn run_ticks(&mut self, site: usize) -> Result<(), String> {
         let mut ticks = 0;
-        while self.sites[site]
-            .building
-            .due()
-            .is_some_and(|due| due <= self.now)
-        {
+        while self.sites[site].building.due().is_some_and(|due| due <= self.now) {
             self.carry_out(site, &Command::Tick)?;
             ticks += 1;
             if ticks > 1000 {
                 return Err("a tick changes nothing and is due again".into());
             }
         }
-        let facts = Facts {
-            now: self.now,
-            wall: self.wall,
-            tokens: &self.tokens,
-        };
-        self.sites[site]
-            .model
-            .judge_rest(&facts, &self.settings.locks)
+        let facts = Facts { now: self.now, wall: self.wall, tokens: &self.tokens };
+        self.sites[site].model.judge_rest(&facts, &self.settings.locks)
     }
 
     fn jump_wall(&mut self) {
-        let by = *self
-            .rng
-            .pick(&[-86_400_000, -3_600_000, -1, 1, 3_600_000, 86_400_000]);
+        let by = *self.rng.pick(&[-86_400_000, -3_600_000, -1, 1, 3_600_000, 86_400_000]);
         if self.weather == Weather::Calm {
             return;
         }
@@ -338,39 +305,20 @@ impl World {
 
     /// Decides, judges and applies one command.
     fn carry_out(&mut self, at: usize, command: &Command) -> Result<(), String> {
-        let facts = Facts {
-            now: self.now,
-            wall: self.wall,
-            tokens: &self.tokens,
-        };
+        let facts = Facts { now: self.now, wall: self.wall, tokens: &self.tokens };
         let site = &mut self.sites[at];
         let decision = site.building.decide(&facts, command);
-        let line = format!(
-            "[{at}] {command:?} -> {:?} {:?}",
-            decision.reply, decision.events
-        );
+        let line = format!("[{at}] {command:?} -> {:?} {:?}", decision.reply, decision.events);
         site.building.apply(&facts, &decision);
-        let judged = site.model.observe(
-            &facts,
-            &self.settings,
-            command,
-            &decision,
-            &mut self.last_token,
-        );
+        let judged = site.model.observe(&facts, &self.settings, command, &decision, &mut self.last_token);
         let compared = judged.and_then(|()| site.building.check_invariants());
-        let compared =
-            compared.and_then(|()| site.model.compare(&facts, &self.settings, &site.building));
+        let compared = compared.and_then(|()| site.model.compare(&facts, &self.settings, &site.building));
         self.tally.events += decision.events.len() as u64;
         for event in &decision.events {
             match event {
                 Event::LockGranted(granted) => {
                     site.untold.push(granted.token);
-                    let what = (
-                        granted.lock_type,
-                        granted.cause,
-                        &granted.session,
-                        granted.ttl_ms,
-                    );
+                    let what = (granted.lock_type, granted.cause, &granted.session, granted.ttl_ms);
                     self.tally.fate = mix(self.tally.fate, self.now, granted.token, &what);
                     match granted.cause {
                         GrantCause::Queue => self.tally.grants_from_queue += 1,
@@ -387,10 +335,7 @@ impl World {
                 Event::Broadcast(_) => {}
             }
         }
-        if matches!(
-            decision.reply,
-            Reply::Refused(arxosrt_core::building::command::Refusal::Deadlock { .. })
-        ) {
+        if matches!(decision.reply, Reply::Refused(arxosrt_core::building::command::Refusal::Deadlock { .. })) {
             self.tally.deadlocks += 1;
         }
         site.tail.extend(decision.events);
@@ -435,17 +380,8 @@ impl World {
         self.tally.crashes += 1;
         self.note("the process dies".into());
         let reserved = self.tokens.last().0.div_ceil(TOKEN_BLOCK) * TOKEN_BLOCK;
-        let committed = self
-            .sites
-            .iter()
-            .flat_map(|site| &site.disk.granted)
-            .max()
-            .map_or(0, |token| token.0);
-        let last = if self.broken == Some(Broken::TokenReserve) {
-            committed
-        } else {
-            reserved
-        };
+        let committed = self.sites.iter().flat_map(|site| &site.disk.granted).max().map_or(0, |token| token.0);
+        let last = if self.broken == Some(Broken::TokenReserve) { committed } else { reserved };
         self.tokens = TokenSource::after(Token(last));
         self.now = Mono(self.rng.below(100_000) as u64);
         self.wall = self.wall.plus(self.rng.below(60_000) as u64);
@@ -457,11 +393,7 @@ impl World {
             if back.digest() != site.disk.digest {
                 return Err(format!("L11: [{at}] the log gives another state back"));
             }
-            if let Some(lost) = site
-                .told
-                .iter()
-                .find(|token| !site.disk.granted.contains(token))
-            {
+            if let Some(lost) = site.told.iter().find(|token| !site.disk.granted.contains(token)) {
                 return Err(format!("L4: {lost:?} was told and is not in the log"));
             }
             back.set_guards(guards);
@@ -500,32 +432,16 @@ impl World {
         let since = match self.rng.below(3) {
             0 => 0,
             1 => self.rng.below(site.building.seq(room) as usize + 2) as u64,
-            _ => site
-                .building
-                .seq(room)
-                .saturating_sub(self.rng.below(6) as u64),
+            _ => site.building.seq(room).saturating_sub(self.rng.below(6) as u64),
         };
-        site.model.judge_missed(
-            &site.building,
-            room,
-            since,
-            self.settings.history_events_max,
-        )?;
-        let facts = Facts {
-            now: self.now,
-            wall: self.wall,
-            tokens: &self.tokens,
-        };
+        site.model.judge_missed(&site.building, room, since, self.settings.history_events_max)?;
+        let facts = Facts { now: self.now, wall: self.wall, tokens: &self.tokens };
         let live = site.model.held.iter().map(|held| held.token);
         let stale = site.model.stale.iter().rev().take(8).copied();
-        let tokens: Vec<Token> = live
-            .chain(stale)
-            .chain([Token(self.tokens.last().0 + 1)])
-            .collect();
+        let tokens: Vec<Token> = live.chain(stale).chain([Token(self.tokens.last().0 + 1)]).collect();
         let token = *self.rng.pick(&tokens);
         let target = self.rng.pick(&site.targets);
-        site.model
-            .judge_verify(&facts, &site.building, token, target, self.rng.one_in(2))
+        site.model.judge_verify(&facts, &site.building, token, target, self.rng.one_in(2))
     }
 
     /// Something that somebody might ask for.
@@ -533,55 +449,23 @@ impl World {
         let actor = self.rng.pick(&self.people).actor.clone();
         match self.rng.below(20) {
             0..7 => self.acquire(at, actor),
-            7..9 => Command::Release {
-                actor: self.holder(at, actor),
-                lock: self.lock(at),
-            },
+            7..9 => Command::Release { actor: self.holder(at, actor), lock: self.lock(at) },
             9 => {
-                let ttl_ms = *self
-                    .rng
-                    .pick(&[None, Some(0), Some(20_000), Some(u64::MAX)]);
-                Command::Renew {
-                    actor: self.holder(at, actor),
-                    lock: self.lock(at),
-                    ttl_ms,
-                }
+                let ttl_ms = *self.rng.pick(&[None, Some(0), Some(20_000), Some(u64::MAX)]);
+                Command::Renew { actor: self.holder(at, actor), lock: self.lock(at), ttl_ms }
             }
-            10 => Command::TakeOver {
-                actor: self.same_person(at, actor),
-                lock: self.lock(at),
-            },
+            10 => Command::TakeOver { actor: self.same_person(at, actor), lock: self.lock(at) },
             11 => self.cancel(at, actor),
             12..14 => {
-                let respond_ms =
-                    *self
-                        .rng
-                        .pick(&[None, Some(0), Some(5_000), Some(60_000), Some(u64::MAX)]);
-                Command::RequestLock {
-                    actor,
-                    lock: self.lock(at),
-                    message: None,
-                    respond_ms,
-                }
+                let respond_ms = *self.rng.pick(&[None, Some(0), Some(5_000), Some(60_000), Some(u64::MAX)]);
+                Command::RequestLock { actor, lock: self.lock(at), message: None, respond_ms }
             }
             14 | 15 => self.respond(at, actor),
-            16 => Command::Activity {
-                session: actor.session,
-                room: self.rng.pick(&self.sites[at].rooms).clone(),
-            },
+            16 => Command::Activity { session: actor.session, room: self.rng.pick(&self.sites[at].rooms).clone() },
             17 => {
                 let lock = self.lock(at);
-                let expected = if self.rng.one_in(3) {
-                    Token(lock.0.0.saturating_sub(1))
-                } else {
-                    lock.0
-                };
-                Command::ForceRelease {
-                    lock,
-                    expected,
-                    reason: "fire drill".into(),
-                    by: "uid 0 (root)".into(),
-                }
+                let expected = if self.rng.one_in(3) { Token(lock.0.0.saturating_sub(1)) } else { lock.0 };
+                Command::ForceRelease { lock, expected, reason: "fire drill".into(), by: "uid 0 (root)".into() }
             }
             _ => {
                 let named = !self.rng.one_in(3);
@@ -599,32 +483,19 @@ impl World {
     fn acquire(&mut self, at: usize, actor: Actor) -> Command {
         let targets = &self.sites[at].targets;
         let count = *self.rng.pick(&[1, 1, 1, 1, 2, 3]);
-        let targets: SmallVec<[Target; 1]> =
-            (0..count).map(|_| self.rng.pick(targets).clone()).collect();
+        let targets: SmallVec<[Target; 1]> = (0..count).map(|_| self.rng.pick(targets).clone()).collect();
         use LockType::*;
         let fitting: &[LockType] = match targets[0].place {
             Place::Item(_) => &[ObjectEdit, ObjectEdit, RouteEdit, AnalyticsView],
             _ => &[FloorEdit, FloorEdit, GridCalibration, AnalyticsView],
         };
-        let any = [
-            FloorEdit,
-            ObjectEdit,
-            RouteEdit,
-            GridCalibration,
-            AnalyticsView,
-        ];
-        let lock_type = *if self.rng.one_in(10) {
-            self.rng.pick(&any)
-        } else {
-            self.rng.pick(fitting)
-        };
+        let any = [FloorEdit, ObjectEdit, RouteEdit, GridCalibration, AnalyticsView];
+        let lock_type = *if self.rng.one_in(10) { self.rng.pick(&any) } else { self.rng.pick(fitting) };
         Command::Acquire {
             actor,
             lock_type,
             targets,
-            ttl_ms: *self
-                .rng
-                .pick(&[None, None, Some(0), Some(45_000), Some(1_000_000)]),
+            ttl_ms: *self.rng.pick(&[None, None, Some(0), Some(45_000), Some(1_000_000)]),
             wait_ms: *self.rng.pick(&[0, 20_000, 120_000, u64::MAX]),
             metadata: self.rng.one_in(4).then(|| "{\"tool\":\"wall\"}".into()),
         }
@@ -634,11 +505,7 @@ impl World {
     fn lock(&mut self, at: usize) -> LockId {
         let model = &self.sites[at].model;
         if model.held.is_empty() || self.rng.one_in(10) {
-            let stale = if model.stale.is_empty() {
-                Token(1)
-            } else {
-                *self.rng.pick(&model.stale)
-            };
+            let stale = if model.stale.is_empty() { Token(1) } else { *self.rng.pick(&model.stale) };
             return LockId(stale);
         }
         LockId(self.rng.pick(&model.held).token)
@@ -651,10 +518,7 @@ impl World {
             return other;
         }
         let session = self.rng.pick(held).session.clone();
-        self.people
-            .iter()
-            .find(|person| person.actor.session == session)
-            .map_or(other, |p| p.actor.clone())
+        self.people.iter().find(|person| person.actor.session == session).map_or(other, |p| p.actor.clone())
     }
 
     /// Another session of somebody who holds something, if there is one.
@@ -664,60 +528,33 @@ impl World {
             return other;
         }
         let one = self.rng.pick(held);
-        let twin =
-            |person: &&Person| person.actor.user == one.user && person.actor.session != one.session;
-        self.people
-            .iter()
-            .find(twin)
-            .map_or(other, |person| person.actor.clone())
+        let twin = |person: &&Person| person.actor.user == one.user && person.actor.session != one.session;
+        self.people.iter().find(twin).map_or(other, |person| person.actor.clone())
     }
 
     fn cancel(&mut self, at: usize, actor: Actor) -> Command {
         let waiting = &self.sites[at].model.waiting;
         if waiting.is_empty() {
-            return Command::CancelWait {
-                actor,
-                ticket: Ticket(7),
-            };
+            return Command::CancelWait { actor, ticket: Ticket(7) };
         }
         let one = self.rng.pick(waiting);
         let (own, ticket) = (one.actor.clone(), one.ticket);
-        Command::CancelWait {
-            actor: if self.rng.one_in(5) { actor } else { own },
-            ticket,
-        }
+        Command::CancelWait { actor: if self.rng.one_in(5) { actor } else { own }, ticket }
     }
 
     fn respond(&mut self, at: usize, actor: Actor) -> Command {
         let model = &self.sites[at].model;
         let asked = model.asked.clone();
         if asked.is_empty() {
-            return Command::RetractLockRequest {
-                actor,
-                request: RequestId(7),
-            };
+            return Command::RetractLockRequest { actor, request: RequestId(7) };
         }
         let one = self.rng.pick(&asked);
         if self.rng.one_in(6) {
-            let actor = if self.rng.one_in(4) {
-                actor
-            } else {
-                one.actor.clone()
-            };
-            return Command::RetractLockRequest {
-                actor,
-                request: one.id,
-            };
+            let actor = if self.rng.one_in(4) { actor } else { one.actor.clone() };
+            return Command::RetractLockRequest { actor, request: one.id };
         }
-        let session = model
-            .held
-            .iter()
-            .find(|held| held.token == one.lock)
-            .map(|held| held.session.clone());
-        let holder = self
-            .people
-            .iter()
-            .find(|person| Some(&person.actor.session) == session.as_ref());
+        let session = model.held.iter().find(|held| held.token == one.lock).map(|held| held.session.clone());
+        let holder = self.people.iter().find(|person| Some(&person.actor.session) == session.as_ref());
         let holder = holder.map_or_else(|| actor.clone(), |person| person.actor.clone());
         let decision = *self.rng.pick(&[
             HolderAnswer::Grant,
@@ -726,12 +563,7 @@ impl World {
             HolderAnswer::Defer(60_000),
         ]);
         let actor = if self.rng.one_in(8) { actor } else { holder };
-        Command::RespondLockRequest {
-            actor,
-            request: one.id,
-            decision,
-            message: None,
-        }
+        Command::RespondLockRequest { actor, request: one.id, decision, message: None }
     }
 }
 
@@ -741,30 +573,18 @@ impl Site {
         let resource = |name: &str| ResourceId::new(name).expect("a good id");
         let floors: Vec<RoomId> = (0..FLOORS).map(|f| room(format!("b{n}f{f}"))).collect();
         let own = room(format!("b{n}"));
-        let mut targets = vec![Target {
-            resource: resource(own.as_str()),
-            place: Place::Building(own.clone()),
-        }];
+        let mut targets = vec![Target { resource: resource(own.as_str()), place: Place::Building(own.clone()) }];
         for floor in &floors {
-            targets.push(Target {
-                resource: resource(floor.as_str()),
-                place: Place::Floor(floor.clone()),
-            });
+            targets.push(Target { resource: resource(floor.as_str()), place: Place::Floor(floor.clone()) });
             for object in 0..2 {
                 let name = format!("{floor}o{object}");
                 let place = Place::Item(smallvec![floor.clone()]);
-                targets.push(Target {
-                    resource: resource(&name),
-                    place,
-                });
+                targets.push(Target { resource: resource(&name), place });
             }
         }
         for pair in floors.windows(2) {
             let name = format!("{}r{}", pair[0], pair[1]);
-            targets.push(Target {
-                resource: resource(&name),
-                place: Place::Item(pair.iter().cloned().collect()),
-            });
+            targets.push(Target { resource: resource(&name), place: Place::Item(pair.iter().cloned().collect()) });
         }
         let mut building = Building::new(BuildingId::of_lone_room(&own), settings);
         building.set_guards(guards);
@@ -778,24 +598,13 @@ impl Site {
             granted: Vec::new(),
         };
         let (tail, told, untold) = (Vec::new(), Vec::new(), Vec::new());
-        Site {
-            building,
-            model: Model::default(),
-            rooms,
-            targets,
-            disk,
-            tail,
-            told,
-            untold,
-        }
+        Site { building, model: Model::default(), rooms, targets, disk, tail, told, untold }
     }
 
     fn read_back(&self, settings: Arc<Settings>) -> Result<Building, String> {
         let id = self.building.id().clone();
         let mut back = match &self.disk.snapshot {
-            Some(bytes) => {
-                Building::restore(id, bytes, settings).map_err(|why| format!("L11: {why}"))?
-            }
+            Some(bytes) => Building::restore(id, bytes, settings).map_err(|why| format!("L11: {why}"))?,
             None => Building::new(id, settings),
         };
         for bytes in &self.disk.log {
@@ -809,16 +618,8 @@ impl Site {
     /// Those who must reclaim their locks are exactly those who hold some.
     fn judge_owners(&self) -> Result<(), String> {
         let owners = self.building.sessions_with_locks();
-        let named: BTreeMap<_, _> = owners
-            .iter()
-            .map(|(session, user, ..)| (session, user))
-            .collect();
-        let should: BTreeMap<_, _> = self
-            .model
-            .held
-            .iter()
-            .map(|held| (&held.session, &held.user))
-            .collect();
+        let named: BTreeMap<_, _> = owners.iter().map(|(session, user, ..)| (session, user)).collect();
+        let should: BTreeMap<_, _> = self.model.held.iter().map(|held| (&held.session, &held.user)).collect();
         if named != should || owners.len() != should.len() {
             return Err(format!("owners are {named:?}, should be {should:?}"));
         }

@@ -14,11 +14,7 @@ use smallvec::smallvec;
 /// A building with some of everything, and the log that gives it.
 fn lived_in() -> (Building, Vec<u8>) {
     let tokens = TokenSource::after(Token(0));
-    let facts = Facts {
-        now: Mono(5),
-        wall: Wall(1_800_000_000_000),
-        tokens: &tokens,
-    };
+    let facts = Facts { now: Mono(5), wall: Wall(1_800_000_000_000), tokens: &tokens };
     let actor = Actor {
         session: SessionId::new("s1").expect("a good id"),
         user: UserId::new("u1").expect("a good id"),
@@ -47,9 +43,7 @@ fn lived_in() -> (Building, Vec<u8>) {
             message: "[1]".into(),
             client_msg_id: Some("m1".into()),
         },
-        Command::SessionEnded {
-            session: actor.session,
-        },
+        Command::SessionEnded { session: actor.session },
     ];
     for command in &commands[..2] {
         let decision = building.decide(&facts, command);
@@ -58,10 +52,7 @@ fn lived_in() -> (Building, Vec<u8>) {
     }
     let released = building.decide(&facts, &commands[2]).events;
     let bytes = encode_events(&[&log[..], &released[..]].concat());
-    assert_eq!(
-        decode_events(&bytes).expect("what was just encoded").len(),
-        3
-    );
+    assert_eq!(decode_events(&bytes).expect("what was just encoded").len(), 3);
     (building, bytes)
 }
 
@@ -73,22 +64,15 @@ fn read(snapshot: &[u8], log: &[u8]) {
         building.evolve(&event);
     }
     building.after_restart(Mono(7), Wall(9));
-    let _ = (
-        building.digest(),
-        building.check_invariants(),
-        building.sessions_with_locks(),
-    );
+    let _ = (building.digest(), building.check_invariants(), building.sessions_with_locks());
 }
 
 #[test]
 fn a_snapshot_gives_the_same_state_back() {
     let (building, _) = lived_in();
-    let again = Building::restore(building.id().clone(), &building.snapshot(), Arc::default())
-        .expect("a good snapshot");
-    assert_eq!(
-        (again.digest(), again.position()),
-        (building.digest(), building.position())
-    );
+    let again =
+        Building::restore(building.id().clone(), &building.snapshot(), Arc::default()).expect("a good snapshot");
+    assert_eq!((again.digest(), again.position()), (building.digest(), building.position()));
     assert_eq!(again.snapshot(), building.snapshot());
 }
 
@@ -116,7 +100,7 @@ fn damaged_bytes_never_panic() {
         for bytes in &mut damaged {
             for _ in 0..1 + rng.below(6) {
                 let at = rng.below(bytes.len());
-                bytes[at] = rng.next() as u8;
+                bytes[at] = rng.number() as u8;
             }
         }
         read(&damaged[0], &damaged[1]);

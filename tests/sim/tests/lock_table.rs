@@ -11,30 +11,18 @@ use arxosrt_core::time::{Mono, Wall};
 use arxosrt_sim::overlap::overlap;
 use smallvec::SmallVec;
 
-const TYPES: [LockType; 5] = [
-    FloorEdit,
-    ObjectEdit,
-    RouteEdit,
-    GridCalibration,
-    AnalyticsView,
-];
+const TYPES: [LockType; 5] = [FloorEdit, ObjectEdit, RouteEdit, GridCalibration, AnalyticsView];
 
 fn room(id: &str) -> RoomId {
     RoomId::new(id).expect("a good id")
 }
 
 fn target(id: &str, place: Place) -> Target {
-    Target {
-        resource: ResourceId::new(id).expect("a good id"),
-        place,
-    }
+    Target { resource: ResourceId::new(id).expect("a good id"), place }
 }
 
 fn on(id: &str, floors: &[&str]) -> Target {
-    target(
-        id,
-        Place::Item(floors.iter().map(|floor| room(floor)).collect()),
-    )
+    target(id, Place::Item(floors.iter().map(|floor| room(floor)).collect()))
 }
 
 fn floor(id: &str) -> Target {
@@ -74,20 +62,9 @@ fn acquire(
     lock_type: LockType,
     targets: &[Target],
 ) -> Reply {
-    let facts = Facts {
-        now: Mono(1),
-        wall: Wall(1),
-        tokens,
-    };
+    let facts = Facts { now: Mono(1), wall: Wall(1), tokens };
     let targets = SmallVec::from(targets);
-    let command = Command::Acquire {
-        actor: actor(who),
-        lock_type,
-        targets,
-        ttl_ms: None,
-        wait_ms: 0,
-        metadata: None,
-    };
+    let command = Command::Acquire { actor: actor(who), lock_type, targets, ttl_ms: None, wait_ms: 0, metadata: None };
     let decision = building.decide(&facts, &command);
     building.apply(&facts, &decision);
     building.check_invariants().expect("no contradiction");
@@ -96,15 +73,9 @@ fn acquire(
 
 fn granted(held: (LockType, &[Target]), asked: (LockType, &[Target]), by: usize) -> bool {
     let tokens = TokenSource::after(Token(0));
-    let mut building = Building::new(
-        BuildingId::new("hq").expect("a good id"),
-        Arc::new(Settings::default()),
-    );
+    let mut building = Building::new(BuildingId::new("hq").expect("a good id"), Arc::new(Settings::default()));
     let first = acquire(&mut building, &tokens, 1, held.0, held.1);
-    assert!(
-        matches!(first, Reply::Granted { .. }),
-        "an empty building grants anything: {first:?}"
-    );
+    assert!(matches!(first, Reply::Granted { .. }), "an empty building grants anything: {first:?}");
     match acquire(&mut building, &tokens, by, asked.0, asked.1) {
         Reply::Granted { .. } => true,
         Reply::Held { blocked_by } => {
@@ -118,23 +89,10 @@ fn granted(held: (LockType, &[Target]), asked: (LockType, &[Target]), by: usize)
 #[test]
 fn two_sessions_exclude_each_other_exactly_when_their_regions_overlap() {
     let places = places();
-    for held in TYPES
-        .iter()
-        .flat_map(|t| places.iter().map(move |p| (*t, std::slice::from_ref(p))))
-    {
-        for asked in TYPES
-            .iter()
-            .flat_map(|t| places.iter().map(move |p| (*t, std::slice::from_ref(p))))
-        {
-            assert_eq!(
-                granted(held, asked, 2),
-                !overlap(held, asked),
-                "held {held:?}, asked {asked:?}"
-            );
-            assert!(
-                granted(held, asked, 1),
-                "nobody is in their own way: held {held:?}, asked {asked:?}"
-            );
+    for held in TYPES.iter().flat_map(|t| places.iter().map(move |p| (*t, std::slice::from_ref(p)))) {
+        for asked in TYPES.iter().flat_map(|t| places.iter().map(move |p| (*t, std::slice::from_ref(p)))) {
+            assert_eq!(granted(held, asked, 2), !overlap(held, asked), "held {held:?}, asked {asked:?}");
+            assert!(granted(held, asked, 1), "nobody is in their own way: held {held:?}, asked {asked:?}");
         }
     }
 }
@@ -142,21 +100,11 @@ fn two_sessions_exclude_each_other_exactly_when_their_regions_overlap() {
 #[test]
 fn several_things_are_excluded_when_one_of_them_is() {
     let places = places();
-    for held in TYPES
-        .iter()
-        .flat_map(|t| places.iter().map(move |p| (*t, std::slice::from_ref(p))))
-    {
+    for held in TYPES.iter().flat_map(|t| places.iter().map(move |p| (*t, std::slice::from_ref(p)))) {
         for asked_type in TYPES {
-            for pair in places
-                .iter()
-                .flat_map(|a| places.iter().map(move |b| [a.clone(), b.clone()]))
-            {
+            for pair in places.iter().flat_map(|a| places.iter().map(move |b| [a.clone(), b.clone()])) {
                 let asked = (asked_type, &pair[..]);
-                assert_eq!(
-                    granted(held, asked, 2),
-                    !overlap(held, asked),
-                    "held {held:?}, asked {asked:?}"
-                );
+                assert_eq!(granted(held, asked, 2), !overlap(held, asked), "held {held:?}, asked {asked:?}");
             }
         }
     }
@@ -165,13 +113,8 @@ fn several_things_are_excluded_when_one_of_them_is() {
 /// The rows of the design's table, spelled out: not derived from anything.
 #[test]
 fn the_table_of_the_design() {
-    let (f1, f2, o1, o2, r1) = (
-        floor("f1"),
-        floor("f2"),
-        on("o1", &["f1"]),
-        on("o2", &["f1"]),
-        on("r1", &["f1", "f2"]),
-    );
+    let (f1, f2, o1, o2, r1) =
+        (floor("f1"), floor("f2"), on("o1", &["f1"]), on("o2", &["f1"]), on("r1", &["f1", "f2"]));
     let rows: [(LockType, &Target, LockType, &Target, bool); 22] = [
         (FloorEdit, &f1, FloorEdit, &f1, false),
         (FloorEdit, &f1, FloorEdit, &f2, true),
@@ -197,22 +140,12 @@ fn the_table_of_the_design() {
         (AnalyticsView, &f1, AnalyticsView, &f1, true),
     ];
     for (held, held_on, asked, asked_on, free) in rows {
-        let (held, asked) = (
-            (held, std::slice::from_ref(held_on)),
-            (asked, std::slice::from_ref(asked_on)),
-        );
-        assert_eq!(
-            granted(held, asked, 2),
-            free,
-            "held {held:?}, asked {asked:?}"
-        );
+        let (held, asked) = ((held, std::slice::from_ref(held_on)), (asked, std::slice::from_ref(asked_on)));
+        assert_eq!(granted(held, asked, 2), free, "held {held:?}, asked {asked:?}");
     }
     let whole = building();
     for place in [&f1, &f2, &o1, &r1] {
         let held = (FloorEdit, std::slice::from_ref(&whole));
-        assert!(
-            !granted(held, (ObjectEdit, std::slice::from_ref(place)), 2),
-            "the building covers {place:?}"
-        );
+        assert!(!granted(held, (ObjectEdit, std::slice::from_ref(place)), 2), "the building covers {place:?}");
     }
 }

@@ -13,18 +13,11 @@ fn the_simulation_notices_every_safeguard_that_is_missing() {
     let mut unnoticed = Vec::new();
     for broken in all {
         match (1..=SEEDS_MAX).find_map(|seed| run(seed, STEPS, Some(broken)).err()) {
-            Some(failure) => println!(
-                "{broken:?}: seed {}: {}",
-                failure.seed,
-                short(&failure.complaint)
-            ),
+            Some(failure) => println!("{broken:?}: seed {}: {}", failure.seed, short(&failure.complaint)),
             None => unnoticed.push(broken),
         }
     }
-    assert!(
-        unnoticed.is_empty(),
-        "not noticed within {SEEDS_MAX} seeds: {unnoticed:?}"
-    );
+    assert!(unnoticed.is_empty(), "not noticed within {SEEDS_MAX} seeds: {unnoticed:?}");
 }
 
 fn short(complaint: &str) -> String {

@@ -11,19 +11,14 @@ fn the_building_and_its_model_agree_on_every_step() {
     let chosen = std::env::var("ARXOSRT_SEED").ok();
     let chosen = chosen.map(|seed| seed.parse::<u64>().expect("ARXOSRT_SEED is a number"));
     // Without a wish the seeds differ from day to day, and are printed.
-    let today = std::time::UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |since| since.as_secs() / 86_400);
+    let today = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() / 86_400);
     let start = chosen.unwrap_or(today * 1000);
     println!("seeds from {start}; ARXOSRT_SEED gives one again");
     let count = if chosen.is_some() { 1 } else { SEEDS };
     for seed in start..start + count {
         if let Err(failure) = run(seed, STEPS, None) {
             failure.trace.iter().for_each(|line| println!("{line}"));
-            panic!(
-                "seed {seed} fails at step {}: {}",
-                failure.step, failure.complaint
-            );
+            panic!("seed {seed} fails at step {}: {}", failure.step, failure.complaint);
         }
     }
 }

@@ -1,0 +1,79 @@
+//! `arxosrt status`, `whoami`, `version`: the daemon at a glance, and oneself through its eyes.
+
+use arxosrt_core::control::code::Exit;
+use arxosrt_core::control::hello::Peer;
+use arxosrt_core::control::{API, API_VERSION, Status};
+use serde_json::json;
+
+use crate::args::{Format, Global};
+use crate::client::{Client, path};
+use crate::error::Failure;
+use crate::output::text::span;
+use crate::output::{Output, read};
+
+/// This program's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) async fn status(mut client: Client, check: bool, output: &mut Output) -> Result<Exit, Failure> {
+    let document = client.document(&path(&["status"])).await?;
+    let status: Status = read(&document.object)?;
+    output.document(&document, |status: &Status| status.state.clone(), fields)?;
+    if client.hello().version != VERSION {
+        output.remark(&format!("note: arxosrtd is {}, this arxosrt is {VERSION}", client.hello().version));
+    }
+    Ok(if check && status.state != "ready" { Exit::Unhealthy } else { Exit::Ok })
+}
+
+fn fields(status: &Status) -> Vec<(&'static str, String)> {
+    vec![
+        ("state", status.state.clone()),
+        ("version", status.version.clone()),
+        ("up", format!("{} since {}", span(status.uptime_ms), status.started_at)),
+        ("engine", status.engine.clone()),
+        ("connections", status.connections.to_string()),
+        ("users", status.users.to_string()),
+        ("sessions", status.sessions.to_string()),
+        ("rooms", status.rooms.to_string()),
+        ("locks", format!("{} held, {} waiting", status.locks, status.waiters)),
+        ("buildings", status.buildings.to_string()),
+        ("last token", status.last_token.to_string()),
+    ]
+}
+
+pub(super) async fn whoami(mut client: Client, output: &mut Output) -> Result<Exit, Failure> {
+    let document = client.document(&path(&["whoami"])).await?;
+    output.document(
+        &document,
+        |peer: &Peer| peer.actor(),
+        |peer: &Peer| {
+            let groups: Vec<String> = peer.groups.iter().map(u32::to_string).collect();
+            vec![
+                ("you", peer.actor()),
+                ("role", format!("{} by {}", peer.role, peer.via)),
+                ("gid", peer.gid.to_string()),
+                ("groups", groups.join(" ")),
+            ]
+        },
+    )?;
+    Ok(Exit::Ok)
+}
+
+/// The versions on both sides. Without a daemon it is still an answer.
+pub(super) async fn version(global: &Global, output: &mut Output) -> Result<Exit, Failure> {
+    let daemon = Client::connect(global).await;
+    let daemon = daemon.as_ref().map(Client::hello);
+    if matches!(output.format(), Format::Json | Format::Ndjson) {
+        let daemon = daemon.ok().map(|hello| json!({"version": hello.version, "api": hello.api, "state": hello.state}));
+        let versions = json!({"arxosrt": {"version": VERSION, "api": {"min": API, "max": API}}, "arxosrtd": daemon});
+        output.json(&json!({"api_version": API_VERSION, "kind": "Version", "object": versions}))?;
+        return Ok(Exit::Ok);
+    }
+    let daemon = match daemon {
+        Ok(hello) => {
+            format!("{} (control API v{} to v{}), {}", hello.version, hello.api.min, hello.api.max, hello.state)
+        }
+        Err(failure) => format!("unknown: {}", failure.message),
+    };
+    output.fields(&[("arxosrt", format!("{VERSION} (control API v{API})")), ("arxosrtd", daemon)])?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,266 @@
+//! What operators change. Each change is asked of the hub, then recorded: who, what, why, with which result.
+//!
+//! A change runs as a task of its own: an operator who hangs up in the middle neither stops it nor keeps it out of the
+//! audit. If the audit cannot be written the change has still happened; the answer then says `audited: false` and the
+//! daemon's log has the record.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arxosrt_core::control::Changed;
+use arxosrt_core::control::code::Code;
+use arxosrt_core::control::document::{DrainRequest, NoticeRequest, ReasonRequest};
+use arxosrt_core::control::hello::Peer;
+use arxosrt_core::id::{RoomId, SessionId, UserId};
+use arxosrt_core::lock::{LockId, TOKEN_MAX, Token};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::IF_MATCH;
+use axum::response::Response;
+
+use super::extract::{Admin, Input, Named, Operating};
+use super::failure::Failure;
+use super::records::{AuditEntry, RecordsError};
+use super::routes::{document, find_room};
+use super::server::{Server, wall_now};
+use super::{DRAIN_WINDOW_MS_MAX, REASON_BYTES_MAX};
+use crate::hub::ask::{Ask, Operator, Reply};
+
+type Answer = Result<Response, Failure>;
+type Shared = State<Arc<Server>>;
+
+/// `POST /v1/rooms/{id}/notice`: a broadcast in the operator's name.
+pub(super) async fn notice(
+    State(server): Shared,
+    Operating(peer): Operating,
+    Named(room): Named<RoomId>,
+    Input(NoticeRequest { message, reason }): Input<NoticeRequest>,
+) -> Answer {
+    let reason = reason.map(check_reason).transpose()?;
+    find_room(&server, &room).await?;
+    let deed = Deed { action: "room.send", target: room.to_string(), reason, not_found: Code::RoomNotFound };
+    let ask = move |by, reply| Ask::Broadcast { room, message, by: Some(by), reply };
+    // The hub's figure is the message's sequence number.
+    change(server, peer, deed, ask, Count::One).await
+}
+
+/// `DELETE /v1/users/{id}`: end all sessions of a user.
+pub(super) async fn kick_user(
+    State(server): Shared,
+    Admin(peer): Admin,
+    Named(user): Named<UserId>,
+    Input(body): Input<ReasonRequest>,
+) -> Answer {
+    let reason = check_reason(body.reason)?;
+    let deed = Deed {
+        action: "user.kick",
+        target: user.to_string(),
+        reason: Some(reason.clone()),
+        not_found: Code::UserNotFound,
+    };
+    let ask = move |by, reply| Ask::Kick { user: Some(user), session: None, reason, by, reply };
+    change(server, peer, deed, ask, Count::Touched).await
+}
+
+/// `DELETE /v1/sessions/{id}`: end one session.
+pub(super) async fn kick_session(
+    State(server): Shared,
+    Admin(peer): Admin,
+    Named(session): Named<SessionId>,
+    Input(body): Input<ReasonRequest>,
+) -> Answer {
+    let reason = check_reason(body.reason)?;
+    let deed = Deed {
+        action: "session.kick",
+        target: session.to_string(),
+        reason: Some(reason.clone()),
+        not_found: Code::SessionNotFound,
+    };
+    let ask = move |by, reply| Ask::Kick { user: None, session: Some(session), reason, by, reply };
+    change(server, peer, deed, ask, Count::Touched).await
+}
+
+/// `DELETE /v1/locks/{id}` with `If-Match: TOKEN`: take a lock from its holder, if it is still the lock that was seen.
+pub(super) async fn force_release(
+    State(server): Shared,
+    Admin(peer): Admin,
+    Named(lock): Named<LockId>,
+    headers: HeaderMap,
+    Input(body): Input<ReasonRequest>,
+) -> Answer {
+    let expected = expected_token(&headers)?;
+    let reason = check_reason(body.reason)?;
+    let deed = Deed {
+        action: "lock.force_release",
+        target: lock.to_string(),
+        reason: Some(reason.clone()),
+        not_found: Code::LockNotFound,
+    };
+    let ask = move |by, reply| Ask::ForceRelease { lock, expected, reason, by, reply };
+    change(server, peer, deed, ask, Count::One).await
+}
+
+/// `POST /v1/drain`: send every client away over a window.
+pub(super) async fn drain(
+    State(server): Shared,
+    Admin(peer): Admin,
+    Input(DrainRequest { window_ms, reason }): Input<DrainRequest>,
+) -> Answer {
+    if window_ms > DRAIN_WINDOW_MS_MAX {
+        let detail = format!("a drain window is at most {DRAIN_WINDOW_MS_MAX} ms, not {window_ms}");
+        return Err(Failure::new(Code::BadRequest, detail));
+    }
+    let deed = Deed {
+        action: "drain",
+        target: "daemon".into(),
+        reason: reason.map(check_reason).transpose()?,
+        not_found: Code::Internal,
+    };
+    let ask = move |by, reply| Ask::Drain { window_ms, by: Some(by), reply };
+    let answer = change(Arc::clone(&server), peer, deed, ask, Count::Any).await?;
+    server.draining.store(true, Ordering::Relaxed);
+    Ok(answer)
+}
+
+/// What the hub's figure says about how much was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    /// Nothing: one thing was changed.
+    One,
+    /// So many, and none means that there was no such target.
+    Touched,
+    /// So many, and none is fine.
+    Any,
+}
+
+/// What is done, to what, and why.
+struct Deed {
+    action: &'static str,
+    target: String,
+    reason: Option<String>,
+    /// What it means when there is no such target.
+    not_found: Code,
+}
+
+/// Asks, records, tells; to the end, whoever is still listening.
+async fn change(
+    server: Arc<Server>,
+    peer: Arc<Peer>,
+    deed: Deed,
+    ask: impl FnOnce(Operator, Reply<u64>) -> Ask + Send + 'static,
+    count: Count,
+) -> Answer {
+    let task = tokio::spawn(async move {
+        let by = Operator { name: peer.actor(), uid: peer.uid, pid: peer.pid, role: peer.role.as_str() };
+        let outcome = match server.ask(|reply| ask(by, reply)).await {
+            Ok(0) if count == Count::Touched => {
+                Err(Failure::new(deed.not_found, format!("{}: {:?}", deed.not_found.title(), deed.target)))
+            }
+            Ok(figure) => Ok(if count == Count::One { 1 } else { figure }),
+            Err(failure) => Err(failure.or_not_found(deed.not_found)),
+        };
+        let result = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| "ok");
+        let (action, target) = (deed.action, deed.target.clone());
+        let recorded = record(&server, &peer, deed, result).await;
+        let count = outcome?;
+        document(
+            "Changed",
+            Changed {
+                action: action.into(),
+                target,
+                count,
+                audited: recorded.is_ok(),
+                audit_id: recorded.unwrap_or_default(),
+            },
+        )
+    });
+    task.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, format!("the change broke off: {error}"))))
+}
+
+/// Writes the audit record. The hub tells the streams of the topic `audit` once it is kept.
+async fn record(server: &Server, peer: &Peer, deed: Deed, result: &'static str) -> Result<Option<u64>, RecordsError> {
+    let entry = AuditEntry {
+        at_ms: wall_now().0,
+        actor: peer.actor(),
+        uid: peer.uid,
+        pid: peer.pid,
+        role: peer.role,
+        action: deed.action,
+        target: deed.target,
+        reason: deed.reason,
+        result,
+    };
+    tracing::info!(
+        actor = entry.actor,
+        pid = entry.pid,
+        role = entry.role.as_str(),
+        action = entry.action,
+        target = entry.target,
+        reason = entry.reason,
+        result,
+        "an operator's change"
+    );
+    let recorded = server.context.records.record(entry).await;
+    if let Err(error) = &recorded {
+        tracing::error!(?error, "the audit record above could not be stored");
+    }
+    recorded
+}
+
+/// A reason is a line of text: it is shown to the person concerned and in terminals.
+fn check_reason(reason: String) -> Result<String, Failure> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(Failure::new(Code::BadRequest, "a reason is needed: it is told to those concerned and audited"));
+    }
+    if reason.len() > REASON_BYTES_MAX {
+        let detail = format!("a reason has at most {REASON_BYTES_MAX} bytes, this one has {}", reason.len());
+        return Err(Failure::new(Code::BadRequest, detail));
+    }
+    if reason.chars().any(char::is_control) {
+        return Err(Failure::new(Code::BadRequest, "a reason must not hold control characters"));
+    }
+    Ok(reason.to_owned())
+}
+
+/// The token in `If-Match`, with or without quotes. There is no `*`: an operator says which lock was seen.
+fn expected_token(headers: &HeaderMap) -> Result<Token, Failure> {
+    let Some(value) = headers.get(IF_MATCH) else {
+        return Err(Failure::new(Code::TokenRequired, "If-Match must hold the fencing token that was seen")
+            .hint("GET the lock first; its fencing_token is the value"));
+    };
+    let text = value.to_str().unwrap_or_default();
+    let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    match digits.parse() {
+        Ok(token @ 0..=TOKEN_MAX) => Ok(Token(token)),
+        _ => Err(Failure::new(Code::BadRequest, format!("{text:?} in If-Match is not a fencing token"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_is_one_token_quoted_or_not() {
+        let token = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_MATCH, text.parse().unwrap());
+            expected_token(&headers).map_err(|failure| failure.code)
+        };
+        assert_eq!(token("184190"), Ok(Token(184_190)));
+        assert_eq!(token("\"184190\""), Ok(Token(184_190)));
+        for bad in ["*", "", "\"1", "-1", "1,2", "9007199254740992", "W/\"1\""] {
+            assert_eq!(token(bad), Err(Code::BadRequest), "{bad}");
+        }
+        assert_eq!(expected_token(&HeaderMap::new()).unwrap_err().code, Code::TokenRequired);
+    }
+
+    #[test]
+    fn a_reason_is_one_line_that_says_something() {
+        assert_eq!(check_reason("  left for the day ".into()), Ok("left for the day".into()));
+        for bad in [String::new(), "  ".into(), "a\u{1b}[2J".into(), "a\nb".into(), "x".repeat(1025)] {
+            assert!(check_reason(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! A running daemon: its threads, and how they start and end together.
+//!
+//! The hub has a thread of its own; REST, the control socket and everything that may block run beside it on an ordinary
+//! runtime. They meet in [`crate::hub::ask`] and in the store.
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use arxosrt_core::building::{LockSettings, Settings as BuildingSettings};
+use arxosrt_core::lock::LockType;
+use arxosrt_core::time::Wall;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::boot::Ready;
+use crate::config::{self, Config, EngineKind};
+use crate::control::{self, ControlContext, ControlSettings};
+use crate::exit::Exit;
+use crate::http::serve::{Rewind, serve_connection};
+use crate::http::{HttpContext, HttpLimits, router};
+use crate::hub::ask::{Ask, HubHandle};
+use crate::hub::settings::Settings;
+use crate::hub::{Clock, Parts, ReadyState, outbox};
+use crate::metrics::Metrics;
+use crate::records::StoreRecords;
+use crate::store::{self, Store};
+use crate::transport::core::{self, Core};
+
+/// How many plain HTTP connections may be on their way from the hub's core to the ordinary runtime.
+const HAND_OVERS_MAX: usize = 1024;
+
+/// How many resources one `acquire_lock` may name; the bound of the locks themselves.
+const RESOURCES_MAX: usize = 64;
+
+/// A building that nobody needs is dropped from memory after this time.
+const BUILDING_IDLE_MS: u64 = 60_000;
+
+/// How long clients that do not go by themselves hold up the end after the drain's window.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the daemon could not start.
+#[derive(Debug)]
+pub struct StartError {
+    /// How the process should end.
+    pub exit: Exit,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl StartError {
+    fn new(exit: Exit, what: impl std::fmt::Display) -> Self {
+        StartError { exit, what: what.to_string() }
+    }
+}
+
+/// A daemon at work.
+pub struct Daemon {
+    /// Where it listens.
+    pub http: SocketAddr,
+    /// Where operators reach it.
+    pub control: PathBuf,
+    /// Its hub.
+    pub hub: HubHandle,
+    /// Its readiness.
+    pub ready: watch::Receiver<ReadyState>,
+    runtime: tokio::runtime::Runtime,
+    core: JoinHandle<io::Result<()>>,
+    stop_core: CancellationToken,
+    stop_rest: CancellationToken,
+    store: Arc<Store>,
+    drain_window_ms: u64,
+    _socket: control::socket::SocketFile,
+    _data_dir: Option<crate::data_dir::DataDir>,
+}
+
+/// Starts everything; returns when clients can connect.
+pub fn start(ready: Ready) -> Result<Daemon, StartError> {
+    start_with_clock(ready, Clock::start())
+}
+
+/// The same, with a clock that the caller can move.
+pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError> {
+    let Ready { config, data_dir, database, control_socket, capacity, directory } = ready;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("arxosrtd-io")
+        .enable_all()
+        .build()
+        .map_err(|e| StartError::new(Exit::System, format!("no threads: {e}")))?;
+
+    let (outcomes_in, outcomes) = mpsc::unbounded_channel();
+    let (kind, engine) = match config.engine.kind {
+        EngineKind::Embedded => (store::EngineKind::Embedded, "embedded"),
+        EngineKind::Memory => (store::EngineKind::Memory, "memory"),
+    };
+    let opened = store::open(kind, &database, move |outcome| {
+        // Bounded by the batches that are under way; the hub is gone only at the very end.
+        let _ = outcomes_in.send(outcome);
+    })
+    .map_err(|e| StartError::new(Exit::CannotCreate, e))?;
+    let store = Arc::new(opened.store);
+
+    let listener = TcpListener::bind(config.http.listen).map_err(|e| {
+        StartError::new(Exit::of_create(&e), format!("http.listen: cannot listen on {}: {e}", config.http.listen))
+    })?;
+    listener.set_nonblocking(true).map_err(|e| StartError::new(Exit::System, e))?;
+    let http = listener.local_addr().map_err(|e| StartError::new(Exit::System, e))?;
+    let (control_listener, socket_file) =
+        runtime.block_on(control::socket::bind(&control_socket)).map_err(|e| StartError::new(Exit::CannotCreate, e))?;
+
+    let metrics = Arc::new(Metrics::new());
+    let (ready_in, ready) = watch::channel(ReadyState::Starting);
+    let (hub, questions) = HubHandle::new();
+    let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
+    let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+    let building = Arc::new(building_settings(&config));
+    let (started, has_started) = std::sync::mpsc::sync_channel(1);
+    let core = Core {
+        parts: Parts {
+            settings: Arc::new(hub_settings(&config, capacity.connections_max)),
+            building: building.clone(),
+            directory: Arc::new(directory),
+            store: store.clone(),
+            tail: opened.tail,
+            recovered: opened.recovered,
+            engine,
+            metrics: metrics.clone(),
+            clock,
+            ready: ready_in,
+        },
+        listener,
+        questions,
+        outcomes,
+        plain_http,
+        handshake_time: Duration::from_millis(config.limits.handshake_ms),
+        stop: stop_core.clone(),
+        started,
+    };
+    let core = std::thread::Builder::new()
+        .name("arxosrtd-hub".to_owned())
+        .spawn(move || core::run(core))
+        .map_err(|e| StartError::new(Exit::System, format!("no thread for the hub: {e}")))?;
+    match has_started.recv() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(StartError::new(Exit::CannotCreate, error)),
+        Err(_) => return Err(StartError::new(Exit::System, "the hub's thread ended at once")),
+    }
+
+    let limits = HttpLimits {
+        body_bytes_max: config.http.body_bytes_max,
+        json_depth_max: config.limits.json_depth,
+        value_bytes_max: config.limits.metadata_bytes,
+        head_timeout: Duration::from_millis(config.http.header_timeout_ms),
+        ..HttpLimits::default()
+    };
+    let app = router(HttpContext {
+        hub: hub.clone(),
+        ready: ready.clone(),
+        metrics: metrics.clone(),
+        show_metrics: config.metrics.enabled,
+        limits: limits.clone(),
+    });
+    runtime.spawn(serve_plain_http(handed_over, app, limits, stop_rest.clone()));
+    let context = ControlContext {
+        hub: hub.clone(),
+        records: Arc::new(StoreRecords {
+            store: store.clone(),
+            hub: hub.clone(),
+            building,
+            keeps_log: config.engine.kind == EngineKind::Embedded,
+        }),
+        settings: control_settings(&config),
+        started_at: wall_now(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    runtime.spawn(control::serve(control_listener, context, stop_rest.clone()));
+
+    Ok(Daemon {
+        http,
+        control: control_socket,
+        hub,
+        ready,
+        runtime,
+        core,
+        stop_core,
+        stop_rest,
+        store,
+        drain_window_ms: config.drain.window_ms,
+        _socket: socket_file,
+        _data_dir: data_dir,
+    })
+}
+
+async fn serve_plain_http(
+    mut connections: mpsc::Receiver<(std::net::TcpStream, bytes::Bytes)>,
+    app: axum::Router,
+    limits: HttpLimits,
+    stop: CancellationToken,
+) {
+    while let Some((stream, first)) = connections.recv().await {
+        let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
+        let served = serve_connection(Rewind::new(first, stream), app.clone(), limits.clone(), stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+}
+
+impl Daemon {
+    /// Runs a future beside the daemon's own.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Tells every client when to come back and parts from them over the window; `hurry` cuts it short.
+    pub async fn drain(&self, hurry: impl Future<Output = ()>) {
+        let window_ms = self.drain_window_ms;
+        if self.hub.ask(|reply| Ask::Drain { window_ms, by: None, reply }).await.is_err() {
+            return;
+        }
+        let over = tokio::time::Instant::now() + Duration::from_millis(window_ms) + DRAIN_PATIENCE;
+        let mut hurry = std::pin::pin!(hurry);
+        let mut hurried = false;
+        loop {
+            match self.hub.ask(|reply| Ask::Status { reply }).await {
+                Ok(Ok(status)) if status.connections > 0 && tokio::time::Instant::now() < over => {}
+                _ => return,
+            }
+            tokio::select! {
+                () = &mut hurry, if !hurried => {
+                    hurried = true;
+                    let _ = self.hub.ask(|reply| Ask::Drain { window_ms: 0, by: None, reply }).await;
+                }
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    }
+
+    /// Ends all threads. What was decided is committed, and the end is on record as a clean one.
+    pub fn stop(self) -> Result<(), String> {
+        self.stop_core.cancel();
+        let ended = self.core.join();
+        self.stop_rest.cancel();
+        self.runtime.shutdown_timeout(Duration::from_secs(3));
+        drop(self.hub);
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(format!("the hub ended badly: {error}")),
+            Err(_) => return Err("the hub's thread panicked".to_owned()),
+        }
+        match Arc::try_unwrap(self.store) {
+            Ok(store) => store.close().map_err(|e| e.to_string()),
+            Err(_) => Err("the store is still in use; the next start recovers".to_owned()),
+        }
+    }
+
+    /// Where it listens and what to try, for a person at a terminal.
+    pub fn greet(&self, out: &mut impl io::Write) -> io::Result<()> {
+        let (http, control) = (self.http, self.control.display());
+        writeln!(out, "arxosrtd {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
+        writeln!(out, "  clients    ws://{http}/v1/realtime/ws/USER")?;
+        writeln!(out, "  REST       http://{http}/v1/realtime/")?;
+        writeln!(out, "  operators  {control}\n")?;
+        writeln!(out, "Try, each in a terminal of its own:")?;
+        writeln!(out, "  python3 -m websockets ws://{http}/v1/realtime/ws/ana")?;
+        writeln!(out, "    {{\"type\":\"join_room\",\"room_id\":\"hq:level-1\"}}")?;
+        writeln!(out, "  cargo run --release -p arxosrt -- --socket {control} rooms list\n")?;
+        out.flush()
+    }
+}
+
+/// The start's last words, if anybody is there to read them.
+pub fn greet_terminal(daemon: &Daemon) {
+    let _ = daemon.greet(&mut io::stdout().lock());
+    let _ = io::stdout().flush();
+}
+
+fn wall_now() -> Wall {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Wall(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn hub_settings(config: &Config, connections_max: usize) -> Settings {
+    let (hub, limits) = (&config.hub, &config.limits);
+    Settings {
+        ping_ms: hub.ping_ms,
+        pong_ms: hub.pong_ms,
+        presence_diff_ms: hub.presence_diff_ms,
+        presence_list_max: hub.presence_list_max,
+        inactive_ms: hub.inactive_ms,
+        grace_ms: config.locks.grace_s * 1000,
+        resync_window_ms: hub.resync_window_ms,
+        turn_budget_us: hub.turn_budget_us,
+        reconnect_min_ms: hub.reconnect_min_ms,
+        reconnect_max_ms: hub.reconnect_max_ms,
+        snapshot_events: config.store.snapshot_events,
+        message_bytes: limits.message_bytes,
+        message: arxosrt_core::wire::inbound::Bounds {
+            json_depth: limits.json_depth,
+            metadata_bytes: limits.metadata_bytes,
+            resources_max: RESOURCES_MAX,
+        },
+        outbox: outbox::Bounds { sequenced_bytes: hub.outbox_bytes_max, control_bytes: hub.control_bytes_max },
+        rooms_per_connection: limits.rooms_per_connection,
+        connections_per_user: limits.connections_per_user,
+        connections_per_address: limits.connections_per_address,
+        connections_max,
+        messages_per_s: u64::from(limits.messages_per_s),
+        messages_burst: u64::from(limits.messages_burst),
+        building_idle_ms: BUILDING_IDLE_MS,
+    }
+}
+
+fn building_settings(config: &Config) -> BuildingSettings {
+    let locks = &config.locks;
+    let defaults = LockSettings::default();
+    let mut ttl_by_type = defaults.ttl_by_type;
+    for (i, kind) in [
+        LockType::FloorEdit,
+        LockType::ObjectEdit,
+        LockType::RouteEdit,
+        LockType::GridCalibration,
+        LockType::AnalyticsView,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        ttl_by_type[i] = locks.ttl_by_type.get(&kind).map(|s| s * 1000);
+    }
+    let ttl_ms = locks.ttl_s * 1000;
+    let mut warn_ms = [0; 2];
+    for (slot, s) in warn_ms.iter_mut().zip(&locks.warn_s) {
+        *slot = s * 1000;
+    }
+    BuildingSettings {
+        locks: LockSettings {
+            ttl_ms,
+            ttl_by_type,
+            ttl_min_ms: defaults.ttl_min_ms.min(ttl_ms),
+            ttl_max_ms: defaults.ttl_max_ms.max(ttl_ms),
+            max_hold_ms: locks.max_hold_s * 1000,
+            warn_ms,
+            wait_max_ms: locks.wait_max_s * 1000,
+            idle_ms: locks.idle_s * 1000,
+            request_respond_ms: locks.request_respond_s * 1000,
+            request_idle_grant_ms: locks.request_idle_grant_s * 1000,
+            per_session_max: locks.per_session_max,
+            targets_max: RESOURCES_MAX,
+            ..defaults
+        },
+        history_events_max: config.hub.history_events_max,
+        history_bytes_max: config.hub.history_bytes_max,
+        dedup_ms: config.hub.dedup_ms,
+        ..BuildingSettings::default()
+    }
+}
+
+fn control_settings(config: &Config) -> ControlSettings {
+    use arxosrt_core::control::hello::Role;
+    ControlSettings {
+        admin_groups: config.control.admin_groups.clone(),
+        operate_groups: config.control.operate_groups.clone(),
+        default_role: match config.control.default_role {
+            config::Role::None => Role::None,
+            config::Role::View => Role::View,
+            config::Role::Operate => Role::Operate,
+            config::Role::Admin => Role::Admin,
+        },
+    }
+}

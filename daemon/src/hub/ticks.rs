@@ -1,0 +1,282 @@
+//! Everything that is due by the clock: leases and waits, graces, pings, presence windows, the drain.
+//!
+//! All deadlines are on the monotonic clock. A tick does a bounded amount of work and says whether more is due.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arxosrt_core::building::command::Command;
+use arxosrt_core::id::{SessionId, UserId};
+use arxosrt_core::time::Mono;
+use arxosrt_core::wire::{code, outbound};
+
+use super::arena::{Class, PING, text_frame};
+use super::clients::End;
+use super::state::{Encoding, Phase};
+use super::{ConnKey, HostKey, Hub};
+
+/// How often the hub looks at the clock. A lease outlives its deadline by no more than this and a turn.
+pub const TICK: Duration = Duration::from_millis(20);
+
+/// A tick that has worked for so long lets others in before it goes on.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// After a restart, owners have at least this long to reclaim their locks, whatever the grace is.
+pub const RECLAIM_LEAST_MS: u64 = 5_000;
+
+/// How often what is left over is looked for.
+const SWEEP_MS: u64 = 1_000;
+
+/// When each connection is next looked at: exactly one entry for each.
+pub(super) struct Wheel {
+    entries: BinaryHeap<Reverse<(Mono, ConnKey)>>,
+    next_sweep: Mono,
+}
+
+impl Wheel {
+    /// An empty wheel.
+    pub fn new(now: Mono) -> Self {
+        Wheel { entries: BinaryHeap::new(), next_sweep: now.plus(SWEEP_MS) }
+    }
+
+    /// Has the connection looked at then.
+    pub fn enter(&mut self, key: ConnKey, at: Mono) {
+        self.entries.push(Reverse((at, key)));
+    }
+
+    fn due(&mut self, now: Mono) -> Option<ConnKey> {
+        let Reverse((at, key)) = *self.entries.peek()?;
+        (at <= now).then(|| {
+            self.entries.pop();
+            key
+        })
+    }
+}
+
+/// A drain that is under way.
+pub(super) struct Drain {
+    /// Who is closed when, the last one first.
+    closes: Vec<(Mono, ConnKey)>,
+}
+
+impl Hub {
+    /// Does what is due. False if more is.
+    pub fn tick(&mut self) -> bool {
+        self.tick_clock();
+        let began = Instant::now();
+        let now = self.now;
+        let over = || began.elapsed() > SLICE;
+        while self.writable
+            && let Some(&(due, host)) = self.calendar.first()
+            && due <= now
+        {
+            let _ = self.run(host, &Command::Tick);
+            if over() {
+                return false;
+            }
+        }
+        while self.writable
+            && let Some(&(ends, session)) = self.graces.first()
+            && ends <= now
+        {
+            self.end_session(session);
+            if over() {
+                return false;
+            }
+        }
+        while let Some(&(due, room)) = self.diffs.first()
+            && due <= now
+        {
+            self.diffs.remove(&(due, room));
+            self.tell_diff(room);
+        }
+        while let Some(key) = self.wheel.due(now) {
+            self.look_at(key);
+        }
+        self.go_on_draining();
+        if self.wheel.next_sweep <= now {
+            self.wheel.next_sweep = now.plus(SWEEP_MS);
+            self.sweep();
+        }
+        true
+    }
+
+    /// Adopts, pings or parts from one connection.
+    fn look_at(&mut self, key: ConnKey) {
+        let (now, ping_ms, pong_ms) = (self.now, self.settings.ping_ms, self.settings.pong_ms);
+        let Some(conn) = self.conn(key) else { return };
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        if !conn.hello && !conn.spoke {
+            self.adopt(key.slot);
+        }
+        let Some(conn) = self.conn(key) else { return };
+        let next = match conn.pinged {
+            Some(pinged) if now.since(pinged) >= pong_ms => {
+                self.close(key.slot, code::NO_PONG, End::Lost);
+                return;
+            }
+            Some(pinged) => pinged.plus(pong_ms),
+            None if now.since(conn.heard) >= ping_ms => {
+                if conn.encoding == Encoding::WebSocket {
+                    conn.pinged = Some(now);
+                    let span = self.arena.framed(Class::Control, None, &PING);
+                    self.push(key.slot, span);
+                    now.plus(pong_ms)
+                } else {
+                    conn.heard = now;
+                    let span = self.arena.encoded(Class::Control, None, |out| text_frame(out, |_| {}));
+                    self.push(key.slot, span);
+                    now.plus(ping_ms)
+                }
+            }
+            None => conn.heard.plus(ping_ms),
+        };
+        self.wheel.enter(key, next);
+    }
+
+    /// Forgets buildings that nobody needs, and corrects the gauges.
+    fn sweep(&mut self) {
+        let (now, idle_ms) = (self.now, self.settings.building_idle_ms);
+        let idle: Vec<HostKey> = self
+            .hosts
+            .iter()
+            .filter(|(_, h)| {
+                h.rooms == 0
+                    && h.unsettled == 0
+                    && h.building.lock_count() == 0
+                    && h.building.waiter_count() == 0
+                    && now.since(h.used) >= idle_ms
+            })
+            .map(|(key, _)| key as HostKey)
+            .filter(|key| !self.open_or_inflight(*key) && !self.broken_hosts.contains(key))
+            .collect();
+        if idle.is_empty() {
+            return;
+        }
+        for (_, session) in &mut self.sessions {
+            session.hosts.retain(|host| !idle.contains(host));
+        }
+        for key in idle {
+            let host = self.hosts.remove(key as usize);
+            self.host_ids.remove(&host.id);
+            if let Some(due) = host.due {
+                self.calendar.remove(&(due, key));
+            }
+            if host.building.position() > 0 && self.engine != "memory" {
+                self.asleep.insert(host.id);
+            } else if host.building.position() > 0 {
+                // The memory engine keeps nothing; what happened here is over.
+                self.asleep.remove(&host.id);
+            }
+        }
+    }
+
+    /// The owner of a restored lock, who may come back.
+    pub(super) fn await_owner(
+        &mut self,
+        host: HostKey,
+        session: SessionId,
+        user: &UserId,
+        username: &Arc<str>,
+        legacy: bool,
+        grace_ms: u64,
+    ) {
+        let key = match self.session_ids.get(&session) {
+            Some(&key) => key,
+            None => {
+                let user = match self.user_ids.get(user) {
+                    Some(&user) => user,
+                    None => self.new_user(user, username.clone()),
+                };
+                let key = self.new_session(user, session);
+                self.sessions[key as usize].hello = !legacy;
+                self.suspend(key, grace_ms);
+                key
+            }
+        };
+        let hosts = &mut self.sessions[key as usize].hosts;
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+
+    /// Stops admitting, tells every client when to come back, and begins to close over the window. Answers how many
+    /// clients are concerned.
+    pub fn start_draining(&mut self, window_ms: u64) -> u64 {
+        if self.drain.is_some() {
+            // A second request hurries.
+            if let Some(drain) = &mut self.drain {
+                drain.closes.iter_mut().for_each(|(at, _)| *at = self.now);
+            }
+            self.go_on_draining();
+            return self.conns.len() as u64;
+        }
+        let open: Vec<(usize, u32)> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| conn.phase == Phase::Open)
+            .map(|(slot, conn)| (slot, conn.serial))
+            .collect();
+        let mut closes = Vec::with_capacity(open.len());
+        for (slot, serial) in &open {
+            let spread = random_below(window_ms);
+            let reconnect_after_ms = random_below(window_ms.max(1)).max(1);
+            let at = self.wall;
+            self.tell_conn(*slot as u32, Class::Control, None, |out| {
+                outbound::server_draining(out, at, reconnect_after_ms);
+            });
+            closes.push((self.now.plus(spread), ConnKey { slot: *slot as u32, serial: *serial }));
+        }
+        closes.sort_unstable_by(|a, b| b.cmp(a));
+        self.drain = Some(Drain { closes });
+        self.draining.cancel();
+        self.metrics.draining.set(1);
+        self.set_ready();
+        self.observe("daemon", "daemon.draining", None, None, |_| (None, None));
+        open.len() as u64
+    }
+
+    fn go_on_draining(&mut self) {
+        let now = self.now;
+        while let Some(drain) = &mut self.drain
+            && let Some((at, key)) = drain.closes.last().copied()
+            && at <= now
+        {
+            drain.closes.pop();
+            if self.conn(key).is_some() {
+                self.close(key.slot, code::RESTART, End::Lost);
+            }
+        }
+    }
+
+    /// The drain is over: nobody is connected, and nothing waits for the store.
+    pub fn drained(&self) -> bool {
+        self.drain.is_some() && self.conns.is_empty() && self.settled()
+    }
+
+    /// Nothing waits for the store.
+    pub fn settled(&self) -> bool {
+        self.inflight.is_empty() && self.nothing_open()
+    }
+
+    /// Gives the tail back for its orderly end, with the number of the last batch that is committed.
+    pub fn close_tail(&mut self) -> Result<(), crate::store::TailError> {
+        let committed = self.inflight.front().map_or(self.batch_number, |front| front.number() - 1);
+        std::mem::replace(&mut self.tail, crate::store::Tail::nowhere()).close(committed)
+    }
+}
+
+/// A number from 0 up to but not including `below`; 0 if that is 0. For spreading, not for secrets.
+fn random_below(below: u64) -> u64 {
+    if below == 0 {
+        return 0;
+    }
+    let mut bytes = [0u8; 8];
+    // Without randomness everybody comes back at once, which is worse than it should be but not wrong.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes) % below
+}

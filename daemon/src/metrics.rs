@@ -1,0 +1,158 @@
+//! What does the daemon count about itself, and how is it read?
+//!
+//! Every figure is an atomic that is raised with a relaxed add, so that counting costs the hub a few nanoseconds and
+//! never waits for a scrape. Labels are closed enums (`labels`) that index arrays; only refusal codes, which are rare
+//! and named elsewhere, are looked up. There is never a label that names a room, a person or a resource: their number
+//! has no bound that a monitoring system could bear.
+//!
+//! The hub and the stores write, `GET /metrics` reads (`exposition`). A scrape is not a snapshot: figures that belong
+//! together may differ by what happened while it ran.
+
+pub mod instruments;
+pub mod labels;
+
+mod exposition;
+
+pub use exposition::CONTENT_TYPE;
+use instruments::{CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US};
+use labels::LOCK_TYPES;
+pub use labels::{DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport};
+
+use arxosrt_core::lock::LockType;
+
+/// Spans of handling: from what nobody notices to what everybody does. In nanoseconds.
+static HANDLING_NS: [u64; 14] = [
+    10 * US,
+    25 * US,
+    50 * US,
+    100 * US,
+    250 * US,
+    500 * US,
+    1_000 * US,
+    2_500 * US,
+    5_000 * US,
+    10_000 * US,
+    25_000 * US,
+    100_000 * US,
+    500_000 * US,
+    2_500_000 * US,
+];
+
+/// Spans of commits: a good disk is at the start, a dying one at the end. In nanoseconds.
+static COMMIT_NS: [u64; 12] = [
+    50 * US,
+    100 * US,
+    250 * US,
+    500 * US,
+    1_000 * US,
+    2_000 * US,
+    5_000 * US,
+    10_000 * US,
+    50_000 * US,
+    250_000 * US,
+    1_000_000 * US,
+    5_000_000 * US,
+];
+
+/// Sizes of batches.
+static SIZES: [u64; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096];
+
+/// All figures of one daemon.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Open client connections.
+    pub connections: Gauges<Transport, { Transport::COUNT }>,
+    /// Client connections ever accepted.
+    pub connects: Counter,
+    /// Client connections ended, by close code.
+    pub closes: CloseCodes,
+    /// Rooms with members.
+    pub rooms: Gauge,
+    /// Sessions, suspended ones included.
+    pub sessions: Gauge,
+    /// Messages from clients.
+    pub messages_received: Counters<MessageType, { MessageType::COUNT }>,
+    /// Frames written to clients.
+    pub deliveries: Counters<DeliveryClass, { DeliveryClass::COUNT }>,
+    /// Latest-wins frames that were replaced before they were written.
+    pub conflated: Counter,
+    /// Frames dropped because an outbox was full. The client is told.
+    pub outbox_drops: Counters<DeliveryClass, { DeliveryClass::COUNT }>,
+    /// Clients told to reload a room.
+    pub resyncs: Counters<ResyncReason, { ResyncReason::COUNT }>,
+    /// Attempts to resume a session.
+    pub resumes: Counters<ResumeResult, { ResumeResult::COUNT }>,
+    /// Connections closed because they did not read.
+    pub slow_closes: Counter,
+    /// Messages refused by a token bucket.
+    pub rate_limited: Counter,
+    /// Requests refused, by code.
+    pub refused: Codes,
+    /// Locks held.
+    pub locks_held: Gauges<LockType, { LOCK_TYPES.len() }>,
+    /// Lock requests and how they ended.
+    pub lock_requests: Grid<LockType, { LOCK_TYPES.len() }, LockOutcome, { LockOutcome::COUNT }>,
+    /// From a lock request's arrival to its answer, waits in a queue apart.
+    pub lock_acquire: Histogram<{ HANDLING_NS.len() }>,
+    /// HTTP requests answered, the control socket's apart.
+    pub http_requests: Counters<StatusClass, { StatusClass::COUNT }>,
+    /// One commit of the store.
+    pub commit: Histogram<{ COMMIT_NS.len() }>,
+    /// Events per commit.
+    pub commit_batch: Histogram<{ SIZES.len() }>,
+    /// Commits that failed.
+    pub commit_failures: Counter,
+    /// One turn of the hub: decide, encode, flush.
+    pub turn: Histogram<{ HANDLING_NS.len() }>,
+    /// Messages handled per turn.
+    pub turn_messages: Histogram<{ SIZES.len() }>,
+    /// The largest fencing token given out.
+    pub fencing_token: Gauge,
+    /// 1 while the store can commit.
+    pub store_writable: Gauge,
+    /// 1 while clients are sent away before a stop.
+    pub draining: Gauge,
+}
+
+impl Metrics {
+    /// All figures at zero.
+    pub fn new() -> Self {
+        Metrics {
+            connections: Gauges::new(),
+            connects: Counter::new(),
+            closes: CloseCodes::new(),
+            rooms: Gauge::new(),
+            sessions: Gauge::new(),
+            messages_received: Counters::new(),
+            deliveries: Counters::new(),
+            conflated: Counter::new(),
+            outbox_drops: Counters::new(),
+            resyncs: Counters::new(),
+            resumes: Counters::new(),
+            slow_closes: Counter::new(),
+            rate_limited: Counter::new(),
+            refused: Codes::new(),
+            locks_held: Gauges::new(),
+            lock_requests: Grid::new(),
+            lock_acquire: Histogram::new(&HANDLING_NS),
+            http_requests: Counters::new(),
+            commit: Histogram::new(&COMMIT_NS),
+            commit_batch: Histogram::new(&SIZES),
+            commit_failures: Counter::new(),
+            turn: Histogram::new(&HANDLING_NS),
+            turn_messages: Histogram::new(&SIZES),
+            fencing_token: Gauge::new(),
+            store_writable: Gauge::new(),
+            draining: Gauge::new(),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! What of the origin's documents does the building directory need?
+//!
+//! Ids and places; whatever else a document holds is skipped without being kept. What is needed must be right: a
+//! missing id or one of the wrong kind is an error with its line.
+
+use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
+use serde::Deserialize;
+
+/// `building.json`.
+#[derive(Debug, Deserialize)]
+pub struct Building {
+    /// Its id.
+    pub id: BuildingId,
+    /// What people call it.
+    pub name: Option<Box<str>>,
+}
+
+/// `floor.json`.
+#[derive(Debug, Deserialize)]
+pub struct Floor {
+    /// Its id.
+    pub id: RoomId,
+    /// The building that it says it is in.
+    pub building_id: Option<BuildingId>,
+    /// What people call it.
+    pub name: Option<Box<str>>,
+    /// Its place in the order of floors.
+    #[serde(default)]
+    pub level: i32,
+}
+
+/// One entry of `objects.json` or `routes.json`.
+#[derive(Debug, Deserialize)]
+pub struct Item {
+    /// Its id.
+    pub id: ResourceId,
+    /// The floor that it says it is on.
+    pub floor_id: Option<RoomId>,
+    /// All floors that it spans; only routes have it.
+    #[serde(default)]
+    pub floors: Vec<RoomId>,
+}

@@ -1,0 +1,266 @@
+//! One task for each connection: it reads, and calls the hub with what it has read.
+//!
+//! The hub is borrowed for one read at a time and never across an await. Bytes are read into one scratch buffer of the
+//! thread, so a connection that waits owns none.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use arxosrt_core::wire::code::CloseCode;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::timeout;
+
+use super::core::{Shared, SharedHub};
+use super::handshake::{self, Asked, Opening, Refusal};
+use super::ws::{Decoder, Next, Receiver};
+use crate::hub::ConnKey;
+use crate::hub::clients::{Arrival, End};
+use crate::hub::state::Encoding;
+
+/// How much is read at once.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// How long a closed connection may take to hear of it. Until then its last bytes must not be cut off by a reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The bytes of a plain HTTP connection that were read already, and the rest of it.
+pub type HandedOver = (std::net::TcpStream, Bytes);
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
+}
+
+/// Serves one connection to its end.
+pub async fn serve(shared: Rc<Shared>, mut stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    let _ = stream.set_nodelay(true);
+    let head = Box::pin(timeout(shared.handshake_time, read_head(&mut stream))).await;
+    let Ok(Ok((head, asked))) = head else { return };
+    drop(permit);
+    match asked {
+        Asked::More => {}
+        Asked::Http => hand_over(&shared, stream, head),
+        Asked::Wrong(refusal) => Box::pin(refuse(&shared, stream, refusal)).await,
+        Asked::WebSocket(opening) => enter(shared, stream, peer, opening, head, Encoding::WebSocket).await,
+        Asked::Events(opening) => enter(shared, stream, peer, opening, head, Encoding::Sse).await,
+    }
+}
+
+/// Reads until it is clear what the client wants.
+async fn read_head(stream: &mut TcpStream) -> io::Result<(Vec<u8>, Asked)> {
+    let mut head = Vec::new();
+    loop {
+        let asked = poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut buf = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+                if buf.filled().is_empty() {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                head.extend_from_slice(buf.filled());
+                Poll::Ready(Ok::<Asked, io::Error>(handshake::look(&head)))
+            })
+        })
+        .await?;
+        if asked != Asked::More {
+            return Ok((head, asked));
+        }
+    }
+}
+
+/// Gives a plain HTTP connection to the ordinary runtime.
+fn hand_over(shared: &Shared, stream: TcpStream, head: Vec<u8>) {
+    if let Ok(stream) = stream.into_std() {
+        // A full queue means that thousands of requests wait already: the connection is dropped, the client retries.
+        let _ = shared.plain_http.try_send((stream, Bytes::from(head)));
+    }
+}
+
+async fn refuse(shared: &Shared, mut stream: TcpStream, refusal: Refusal) {
+    let answer = refusal.answer(shared.hub.borrow().wall_now());
+    let _ = timeout(LINGER, async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await?;
+        // Read what is left, so that the answer is not cut off by a reset.
+        let mut rest = [0; 512];
+        while tokio::io::AsyncReadExt::read(&mut stream, &mut rest).await? > 0 {}
+        Ok::<(), io::Error>(())
+    })
+    .await;
+}
+
+async fn enter(
+    shared: Rc<Shared>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    opening: Opening,
+    head: Vec<u8>,
+    encoding: Encoding,
+) {
+    let admitted = shared.hub.borrow_mut().admit(&opening.user, peer.ip());
+    if let Err(denied) = admitted {
+        let refusal = Refusal { status: denied.status, code: denied.code, message: denied.message };
+        return Box::pin(refuse(&shared, stream, refusal)).await;
+    }
+    let switching = match encoding {
+        Encoding::WebSocket => handshake::switching(&opening),
+        Encoding::Sse => handshake::EVENT_STREAM.to_vec(),
+    };
+    match stream.try_write(&switching) {
+        Ok(n) if n == switching.len() => {}
+        Ok(n) => {
+            if Box::pin(stream.write_all(&switching[n..])).await.is_err() {
+                return;
+            }
+        }
+        Err(_) => return,
+    }
+    drop(switching);
+    let (read, sink) = stream.into_split();
+    let stop = Rc::new(Notify::new());
+    let arrival = Arrival {
+        user: opening.user,
+        username: opening.username,
+        address: peer.ip(),
+        encoding,
+        sink,
+        stop: stop.clone(),
+    };
+    let key = {
+        let mut hub = shared.hub.borrow_mut();
+        hub.tick_clock();
+        hub.connect(arrival)
+    };
+    let message_bytes = shared.message_bytes;
+    let mut reader = Reader {
+        hub: shared.hub.clone(),
+        key,
+        read,
+        decoder: match encoding {
+            Encoding::WebSocket => Some(Decoder::new(message_bytes)),
+            Encoding::Sse => None,
+        },
+    };
+    drop(shared);
+    let first = head.get(opening.head_len..).filter(|rest| !rest.is_empty());
+    let first = first.map(|rest| take_in(&reader.hub, key, &mut reader.decoder, rest));
+    drop(head);
+    let end = match first {
+        Some(Next::Read) | None => reader.run(&stop).await,
+        Some(next) => next,
+    };
+    Box::pin(reader.part(end)).await;
+}
+
+/// The reading side of one client.
+struct Reader {
+    hub: SharedHub,
+    key: ConnKey,
+    read: OwnedReadHalf,
+    decoder: Option<Decoder>,
+}
+
+/// The hub as the receiver of one connection's messages.
+struct ToHub<'a> {
+    hub: &'a mut crate::hub::Hub,
+    key: ConnKey,
+}
+
+impl Receiver for ToHub<'_> {
+    fn text(&mut self, text: &str) {
+        self.hub.on_text(self.key, text);
+    }
+
+    fn binary(&mut self, _: &[u8]) {
+        self.hub.on_binary(self.key);
+    }
+
+    fn answer(&mut self, frames: &[u8]) {
+        self.hub.protocol_frames(self.key, frames);
+    }
+}
+
+/// Carries out what the bytes say.
+fn take_in(hub: &SharedHub, key: ConnKey, decoder: &mut Option<Decoder>, bytes: &[u8]) -> Next {
+    let mut hub = hub.borrow_mut();
+    hub.tick_clock();
+    hub.heard(key);
+    match decoder {
+        Some(decoder) => decoder.feed(bytes, &mut ToHub { hub: &mut hub, key }),
+        // The client of an event stream has nothing more to say.
+        None => Next::Read,
+    }
+}
+
+impl Reader {
+    /// Reads until the client or the hub ends it.
+    async fn run(&mut self, stop: &Notify) -> Next {
+        let mut stopped = std::pin::pin!(stop.notified());
+        poll_fn(|cx| {
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Closed { clean: false });
+            }
+            loop {
+                let next = SCRATCH.with_borrow_mut(|scratch| {
+                    let mut buf = ReadBuf::new(scratch);
+                    match Pin::new(&mut self.read).poll_read(cx, &mut buf) {
+                        Poll::Pending => None,
+                        Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                            Some(take_in(&self.hub, self.key, &mut self.decoder, buf.filled()))
+                        }
+                        Poll::Ready(_) => Some(Next::Closed { clean: false }),
+                    }
+                });
+                match next {
+                    None => return Poll::Pending,
+                    Some(Next::Read) => {}
+                    Some(end) => return Poll::Ready(end),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Parts from the client in order: what is queued goes out, then our end is closed, then we wait for theirs.
+    async fn part(mut self, end: Next) {
+        {
+            let mut hub = self.hub.borrow_mut();
+            hub.tick_clock();
+            let how = match end {
+                Next::Closed { clean: true } => End::Clean,
+                _ => End::Lost,
+            };
+            let due: Option<CloseCode> = match end {
+                Next::Broken(code) => Some(code),
+                _ => None,
+            };
+            hub.closing(self.key, how, due);
+        }
+        let read = &mut self.read;
+        let _ = timeout(
+            LINGER,
+            poll_fn(|cx| {
+                SCRATCH.with_borrow_mut(|scratch| {
+                    loop {
+                        let mut buf = ReadBuf::new(scratch);
+                        match ready!(Pin::new(&mut *read).poll_read(cx, &mut buf)) {
+                            Ok(()) if !buf.filled().is_empty() => {}
+                            _ => return Poll::Ready(()),
+                        }
+                    }
+                })
+            }),
+        )
+        .await;
+        self.hub.borrow_mut().gone(self.key);
+    }
+}

@@ -1,1 +1,0 @@
-//! The building directory: which building and floors a thing is in.
