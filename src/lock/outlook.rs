@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use super::closure::{Closure, Counts, Node, NodeMap, closure, conflict};
 use super::guard::{Guard, Guards};
 use super::queue::{Queue, Waiter};
+use super::small_set::SmallSet;
 use super::table::{Lock, Table};
-use super::token_set::TokenSet;
 use super::{LockType, Ticket, Token};
 use crate::building::command::Target;
 use crate::id::SessionId;
@@ -31,9 +31,9 @@ pub(crate) struct Outlook<'a> {
     pub(crate) table: &'a Table,
     pub(crate) queue: &'a Queue,
     guards: Guards,
-    released: TokenSet,
+    released: SmallSet<Token>,
     grants: Vec<Grant>,
-    gone: SmallVec<[Ticket; 2]>,
+    gone: SmallSet<Ticket>,
     stirs: bool,
     /// What `released` and `grants` change, gathered when it is first asked for: mostly nobody asks.
     change: OnceCell<Box<Change>>,
@@ -56,7 +56,7 @@ pub(crate) enum Obstacle {
 
 impl<'a> Outlook<'a> {
     pub(crate) fn new(table: &'a Table, queue: &'a Queue, guards: Guards) -> Self {
-        let (released, grants, gone) = (TokenSet::default(), Vec::new(), SmallVec::new());
+        let (released, grants, gone) = (SmallSet::default(), Vec::new(), SmallSet::default());
         Outlook { table, queue, guards, released, grants, gone, stirs: false, change: OnceCell::new() }
     }
 
@@ -67,15 +67,16 @@ impl<'a> Outlook<'a> {
 
     /// Whether the waiter still waits.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
-        !self.gone.contains(&ticket) && self.queue.get(ticket).is_some()
+        !self.gone.contains(ticket) && self.queue.get(ticket).is_some()
     }
 
     /// Those who still wait, the first who came first.
     pub(crate) fn waiters(&self) -> impl Iterator<Item = &'a Waiter> {
-        self.queue.iter().filter(|waiter| !self.gone.contains(&waiter.ticket))
+        self.queue.iter().filter(|waiter| !self.gone.contains(waiter.ticket))
     }
 
-    pub(crate) fn gone(&self) -> &[Ticket] {
+    /// Those who waited before this decision and do not any more.
+    pub(crate) fn gone(&self) -> &SmallSet<Ticket> {
         &self.gone
     }
 
@@ -95,7 +96,7 @@ impl<'a> Outlook<'a> {
     }
 
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
-        self.gone.push(ticket);
+        self.gone.insert(ticket);
         self.stirs = true;
     }
 
@@ -179,7 +180,10 @@ impl<'a> Outlook<'a> {
         if self.held_by_others(&wanted, &waiter.actor.session) {
             return false;
         }
-        !self.guards.hold(Guard::Fifo) || !self.waiters().any(|other| self.comes_before(other, waiter, &wanted))
+        // Most waiters have no rival at all, which the queue knows without looking at anybody.
+        !self.guards.hold(Guard::Fifo)
+            || !self.queue.has_rival(&wanted)
+            || !self.waiters().any(|other| self.comes_before(other, waiter, &wanted))
     }
 
     /// What a session holds and waits for.

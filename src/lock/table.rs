@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::closure::{Closure, Counts, Mode, Node, NodeMap, closure, conflict};
 use super::lease::Lease;
-use super::token_set::TokenSet;
+use super::small_set::SmallSet;
 use super::{LockType, Token};
 use crate::building::command::{Actor, Place, Target};
 use crate::building::event::{LockGranted, LockedTarget, Scope};
@@ -103,7 +103,7 @@ impl Holders {
 /// What is known at a room or a resource: the locks that are seen there, and who holds the node of that name.
 #[derive(Clone, Debug, Default)]
 struct Spot {
-    locks: TokenSet,
+    locks: SmallSet<Token>,
     holders: Holders,
 }
 
@@ -111,7 +111,7 @@ struct Spot {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     locks: BTreeMap<Token, Box<Lock>>,
-    by_session: HashMap<SessionId, TokenSet, RandomState>,
+    by_session: HashMap<SessionId, SmallSet<Token>, RandomState>,
     building: Holders,
     rooms: HashMap<RoomId, Spot, RandomState>,
     resources: HashMap<ResourceId, Spot, RandomState>,
@@ -188,7 +188,7 @@ impl Table {
     }
 
     pub(crate) fn count_of_session(&self, session: &SessionId) -> usize {
-        self.by_session.get(session).map_or(0, TokenSet::len)
+        self.by_session.get(session).map_or(0, SmallSet::len)
     }
 
     pub(crate) fn on_resource<'a>(&'a self, resource: &ResourceId) -> impl Iterator<Item = &'a Lock> + use<'a> {
@@ -270,7 +270,7 @@ impl Table {
             }
             self.check_owner(node, holders)?;
         }
-        let indexed: usize = self.by_session.values().map(TokenSet::len).sum();
+        let indexed: usize = self.by_session.values().map(SmallSet::len).sum();
         if indexed != owned {
             return Err(format!("{owned} locks are held, sessions hold {indexed}"));
         }
@@ -358,8 +358,8 @@ impl Table {
         self.views -= usize::from(lock.is_view());
     }
 
-    fn resolve<'a>(&'a self, tokens: Option<&'a TokenSet>) -> impl Iterator<Item = &'a Lock> {
-        tokens.into_iter().flat_map(TokenSet::iter).filter_map(|token| self.get(token))
+    fn resolve<'a>(&'a self, tokens: Option<&'a SmallSet<Token>>) -> impl Iterator<Item = &'a Lock> {
+        tokens.into_iter().flat_map(SmallSet::iter).filter_map(|token| self.get(token))
     }
 }
 
