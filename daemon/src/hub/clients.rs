@@ -33,6 +33,8 @@ pub struct Arrival {
     pub address: IpAddr,
     /// How frames are written.
     pub encoding: Encoding,
+    /// Bytes that must go out before the greeting: the answer that opens the WebSocket.
+    pub preface: Vec<u8>,
     /// Where bytes go.
     pub sink: OwnedWriteHalf,
     /// Notified when the reader must stop.
@@ -94,7 +96,7 @@ impl Hub {
 
     /// Takes in a new connection and greets it.
     pub fn connect(&mut self, arrival: Arrival) -> ConnKey {
-        let Arrival { user, username, address, encoding, sink, stop } = arrival;
+        let Arrival { user, username, address, encoding, preface, sink, stop } = arrival;
         let user_key = self.user(&user, username.as_deref());
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
@@ -130,6 +132,10 @@ impl Hub {
         self.metrics.connects.inc();
         self.metrics.connections.of(transport).inc();
         let at = self.wall;
+        if !preface.is_empty() {
+            let span = self.arena.framed(Class::Control, None, &preface);
+            self.push(slot, span);
+        }
         self.tell_conn(slot, Class::Control, None, |out| outbound::connection_established(out, at, &user));
         if encoding == Encoding::Sse {
             self.adopt(slot);
