@@ -96,10 +96,26 @@ impl Default for LockSettings {
 }
 
 impl LockSettings {
-    /// The lease for a wish: within the bounds, or the configured one.
+    /// The lease for a wish, which is kept within the bounds; without one, what the operator has configured.
     pub fn ttl(&self, lock_type: crate::lock::LockType, wish_ms: Option<u64>) -> u64 {
         let configured = self.ttl_by_type[lock_type as usize].unwrap_or(self.ttl_ms);
         // Not `clamp`: a configuration with min > max must not panic.
-        wish_ms.unwrap_or(configured).min(self.ttl_max_ms).max(self.ttl_min_ms)
+        wish_ms.map_or(configured, |wish| wish.min(self.ttl_max_ms).max(self.ttl_min_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::LockType;
+
+    #[test]
+    fn bounds_are_for_wishes_and_not_for_what_is_configured() {
+        let mut locks = LockSettings { ttl_ms: 1_000, ..LockSettings::default() };
+        assert_eq!(locks.ttl(LockType::FloorEdit, None), 1_000);
+        assert_eq!(locks.ttl(LockType::FloorEdit, Some(1)), locks.ttl_min_ms);
+        assert_eq!(locks.ttl(LockType::FloorEdit, Some(u64::MAX)), locks.ttl_max_ms);
+        locks.ttl_by_type[LockType::RouteEdit as usize] = Some(2_000);
+        assert_eq!(locks.ttl(LockType::RouteEdit, None), 2_000);
     }
 }

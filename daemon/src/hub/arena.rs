@@ -105,11 +105,29 @@ impl Arena {
     }
 }
 
+/// What a data frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
 /// Appends an unmasked text frame whose payload `encode` appends. Frames lie without gaps.
 pub fn text_frame(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+    data_frame(out, Payload::Text, encode);
+}
+
+/// Appends an unmasked frame that is a whole message, and whose payload `encode` appends.
+pub fn data_frame(out: &mut Vec<u8>, payload: Payload, encode: impl FnOnce(&mut Vec<u8>)) {
     const ROOM_FOR_HEADER: usize = 4;
+    let first = match payload {
+        Payload::Text => 0x81,
+        Payload::Binary => 0x82,
+    };
     let start = out.len();
-    out.extend_from_slice(&[0x81, 126, 0, 0]);
+    out.extend_from_slice(&[first, 126, 0, 0]);
     encode(out);
     let payload = start + ROOM_FOR_HEADER;
     let len = out.len() - payload;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arxosrt_core::wire::code::CloseCode;
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -30,7 +30,7 @@ use crate::hub::state::Encoding;
 /// How much is read at once.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// How long a closed connection may take to hear of it. Until then its last bytes must not be cut off by a reset.
+/// How long a closed connection may take to hear of it.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The bytes of a plain HTTP connection that were read already, and the rest of it.
@@ -90,13 +90,17 @@ async fn refuse(shared: &Shared, mut stream: TcpStream, refusal: Refusal) {
     let answer = refusal.answer(shared.hub.borrow().wall_now());
     let _ = timeout(LINGER, async {
         stream.write_all(&answer).await?;
-        stream.shutdown().await?;
-        // Read what is left, so that the answer is not cut off by a reset.
-        let mut rest = [0; 512];
-        while tokio::io::AsyncReadExt::read(&mut stream, &mut rest).await? > 0 {}
-        Ok::<(), io::Error>(())
+        stream.shutdown().await
     })
     .await;
+    linger(&mut stream).await;
+}
+
+/// Waits for the other side to close, after ours is closed. Reading what it still says keeps the kernel from answering
+/// it with a reset, which would cut off our last bytes.
+pub async fn linger(read: &mut (impl AsyncRead + Unpin)) {
+    let mut unheard = [0; 4096];
+    let _ = timeout(LINGER, async { while read.read(&mut unheard).await.is_ok_and(|n| n > 0) {} }).await;
 }
 
 async fn enter(
@@ -248,22 +252,7 @@ impl Reader {
             };
             hub.closing(self.key, how, due);
         }
-        let read = &mut self.read;
-        let _ = timeout(
-            LINGER,
-            poll_fn(|cx| {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    loop {
-                        let mut buf = ReadBuf::new(scratch);
-                        match ready!(Pin::new(&mut *read).poll_read(cx, &mut buf)) {
-                            Ok(()) if !buf.filled().is_empty() => {}
-                            _ => return Poll::Ready(()),
-                        }
-                    }
-                })
-            }),
-        )
-        .await;
+        linger(&mut self.read).await;
         self.hub.borrow_mut().gone(self.key);
     }
 }

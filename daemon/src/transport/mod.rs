@@ -2,10 +2,10 @@
 //!
 //! - [`handshake`]: an HTTP request head, and whether it opens a WebSocket;
 //! - [`ws`]: bytes in, messages out, and the close codes that are due;
-//! - `accept`: one task for each connection, which calls the hub directly;
+//! - [`accept`]: one task for each connection, which calls the hub directly;
 //! - [`core`]: the thread that owns a hub, its flusher, its clock and its inbox.
 
-mod accept;
+pub mod accept;
 pub mod core;
 pub mod handshake;
 pub mod ws;
