@@ -10,6 +10,7 @@
 
 pub mod child;
 mod client;
+pub mod golden;
 pub mod http;
 mod raw;
 mod served;
