@@ -193,6 +193,12 @@ impl Client {
         self.waiting.clear();
     }
 
+    /// Reads everything that the daemon had to say up to now, and forgets it.
+    pub async fn catch_up(&mut self) {
+        self.settle().await;
+        self.waiting.clear();
+    }
+
     /// Everything that the daemon has told this client up to now and that nobody has taken yet.
     pub async fn rest(&mut self) -> Vec<Value> {
         self.settle().await;

@@ -11,6 +11,7 @@
 pub mod child;
 mod client;
 pub mod golden;
+mod house;
 pub mod http;
 mod raw;
 mod served;
@@ -18,6 +19,7 @@ mod served;
 use std::time::Duration;
 
 pub use client::{Client, Closed, quiet};
+pub use house::house;
 pub use raw::{Frame, Raw};
 pub use serde_json::{Value, json};
 pub use served::{Served, Setup};
