@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use client::{Client, Closed, quiet};
 pub use house::house;
-pub use raw::{Frame, Raw};
+pub use raw::{Frame, Raw, masked};
 pub use serde_json::{Value, json};
 pub use served::{Served, Setup};
 
