@@ -316,7 +316,13 @@ impl Hub {
         }
     }
 
-    fn verify_lock(&mut self, token: arxosrt_core::lock::Token, resource: &ResourceId, grid: bool, reply: Reply<Verdict>) {
+    fn verify_lock(
+        &mut self,
+        token: arxosrt_core::lock::Token,
+        resource: &ResourceId,
+        grid: bool,
+        reply: Reply<Verdict>,
+    ) {
         // A token names its building and where the things lie that it was given for. A token that is gone says nothing:
         // then it is enough to look where the resource lies, to tell which token counts now.
         let held = self.lock_hosts.get(&token).copied();

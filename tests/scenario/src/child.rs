@@ -51,10 +51,7 @@ impl Child {
         let mut process = Command::new(program)
             .args(["--exact", test, "--nocapture"])
             .env(DIR, dir)
-            .env(
-                CONFIG,
-                serde_json::to_string(config).expect("a configuration is JSON"),
-            )
+            .env(CONFIG, serde_json::to_string(config).expect("a configuration is JSON"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -63,22 +60,13 @@ impl Child {
         let http = loop {
             let mut line = String::new();
             let read = stdout.read_line(&mut line).expect("the child's output");
-            assert!(
-                read > 0,
-                "the child ended before it was ready: is there a test {test:?}?"
-            );
+            assert!(read > 0, "the child ended before it was ready: is there a test {test:?}?");
             if let Some(at) = line.find(READY) {
                 break line[at + READY.len()..].trim().parse().expect("an address");
             }
         };
         let stdin = process.stdin.take();
-        Child {
-            http,
-            control: dir.join("control.sock"),
-            process,
-            stdin,
-            _stdout: stdout,
-        }
+        Child { http, control: dir.join("control.sock"), process, stdin, _stdout: stdout }
     }
 
     /// Kills it as `kill -9` does. Nothing is flushed, nobody is told.
@@ -96,9 +84,7 @@ impl Child {
     /// Lets monotonic time pass in the child. What is due is done at its next tick.
     pub fn advance(&mut self, ms: u64) {
         let stdin = self.stdin.as_mut().expect("it runs");
-        writeln!(stdin, "{ms}")
-            .and_then(|()| stdin.flush())
-            .expect("the child reads");
+        writeln!(stdin, "{ms}").and_then(|()| stdin.flush()).expect("the child reads");
     }
 
     /// The process's number.

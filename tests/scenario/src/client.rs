@@ -54,8 +54,7 @@ pub struct Client {
 impl Client {
     /// Connects under the documented prefix and takes the greeting off.
     pub async fn greeted(at: SocketAddr, user: &str) -> Client {
-        let mut client =
-            Client::connect(at, user, &format!("/v1/realtime/ws/{}", segment(user))).await;
+        let mut client = Client::connect(at, user, &format!("/v1/realtime/ws/{}", segment(user))).await;
         assert_eq!(client.next().await["type"], "connection_established");
         client
     }
@@ -79,9 +78,7 @@ impl Client {
             stream.set_nodelay(true)?;
             tokio_tungstenite::client_async(format!("ws://{at}{path}"), stream).await
         };
-        let (socket, _) = timeout(PATIENCE, connected)
-            .await
-            .expect("an answer to the handshake")?;
+        let (socket, _) = timeout(PATIENCE, connected).await.expect("an answer to the handshake")?;
         let (say, said) = mpsc::unbounded_channel();
         let (tell, hear) = mpsc::unbounded_channel();
         tokio::spawn(run(socket, said, tell));
@@ -105,10 +102,7 @@ impl Client {
     /// Joins a room and answers its state. What else the join brings waits.
     pub async fn join(&mut self, room: &str) -> Value {
         self.send(json!({"type": "join_room", "room_id": room}));
-        self.expect_where("room_state of the room", |m| {
-            m["type"] == "room_state" && m["room_id"] == room
-        })
-        .await
+        self.expect_where("room_state of the room", |m| m["type"] == "room_state" && m["room_id"] == room).await
     }
 
     /// Asks for a lock and answers the `lock_response`.
@@ -147,16 +141,13 @@ impl Client {
         }
         match self.hear("the next message").await {
             Heard::Message(message) => message,
-            Heard::Closed(closed) => self.fail(&format!(
-                "the next message, but the daemon closed: {closed:?}"
-            )),
+            Heard::Closed(closed) => self.fail(&format!("the next message, but the daemon closed: {closed:?}")),
         }
     }
 
     /// The next message of this type. Others that come before it wait for their turn.
     pub async fn expect(&mut self, kind: &str) -> Value {
-        self.expect_where(kind, |message| message["type"] == kind)
-            .await
+        self.expect_where(kind, |message| message["type"] == kind).await
     }
 
     /// The next message for which `is_it` holds. Others that come before it wait for their turn.
@@ -168,9 +159,7 @@ impl Client {
             match self.hear(what).await {
                 Heard::Message(message) if is_it(&message) => return message,
                 Heard::Message(message) => self.waiting.push_back(message),
-                Heard::Closed(closed) => {
-                    self.fail(&format!("{what}, but the daemon closed: {closed:?}"))
-                }
+                Heard::Closed(closed) => self.fail(&format!("{what}, but the daemon closed: {closed:?}")),
             }
         }
     }
@@ -229,21 +218,14 @@ impl Client {
             self.pings += 1;
             let id = format!("settle-{}", self.pings);
             self.send(json!({"type": "ping", "id": id}));
-            self.expect_where("the answer to a ping", |m| {
-                m["type"] == "ack" && m["id"] == id.as_str()
-            })
-            .await;
-            self.waiting
-                .retain(|m| m["type"] != "pong" || m["request_id"] != id.as_str());
+            self.expect_where("the answer to a ping", |m| m["type"] == "ack" && m["id"] == id.as_str()).await;
+            self.waiting.retain(|m| m["type"] != "pong" || m["request_id"] != id.as_str());
         }
     }
 
     /// Closes with a handshake, as `WebSocket.close()` does, and waits for its end.
     pub async fn close(mut self) {
-        self.send_frame(Message::Close(Some(CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        })));
+        self.send_frame(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })));
         self.closed().await;
     }
 
@@ -269,11 +251,7 @@ impl Client {
 
     fn fail(&self, wanted: &str) -> ! {
         let seen: Vec<String> = self.seen.iter().map(Value::to_string).collect();
-        panic!(
-            "{} expected {wanted}; it has received:\n  {}",
-            self.user,
-            seen.join("\n  ")
-        );
+        panic!("{} expected {wanted}; it has received:\n  {}", self.user, seen.join("\n  "));
     }
 }
 
@@ -294,10 +272,7 @@ async fn run(
     mut said: mpsc::UnboundedReceiver<Say>,
     tell: mpsc::UnboundedSender<Heard>,
 ) {
-    let mut closed = Closed {
-        code: None,
-        reason: String::new(),
-    };
+    let mut closed = Closed { code: None, reason: String::new() };
     loop {
         tokio::select! {
             say = said.recv() => match say {
@@ -326,11 +301,7 @@ async fn run(
     let _ = tell.send(Heard::Closed(closed));
 }
 
-async fn drain(
-    socket: &mut WebSocketStream<TcpStream>,
-    tell: &mpsc::UnboundedSender<Heard>,
-    closed: &mut Closed,
-) {
+async fn drain(socket: &mut WebSocketStream<TcpStream>, tell: &mpsc::UnboundedSender<Heard>, closed: &mut Closed) {
     while take(socket.next().await, tell, closed) {}
 }
 
@@ -347,10 +318,7 @@ fn take(
         }
         Some(Ok(Message::Close(frame))) => {
             if let Some(frame) = frame {
-                *closed = Closed {
-                    code: Some(frame.code.into()),
-                    reason: frame.reason.to_string(),
-                };
+                *closed = Closed { code: Some(frame.code.into()), reason: frame.reason.to_string() };
             }
             true
         }

@@ -16,17 +16,7 @@ pub const NUMBER: &str = "<number>";
 /// The fields that messages have beyond what the first generation knew, by type; a dot goes into a list's items.
 const ADDITIONAL: &[(&str, &[&str])] = &[
     ("presence_updated", &["room_id", "metadata"]),
-    (
-        "room_state",
-        &[
-            "user_count",
-            "epoch",
-            "seq",
-            "users.metadata",
-            "locks.holder_state",
-            "locks.expires_in_ms",
-        ],
-    ),
+    ("room_state", &["user_count", "epoch", "seq", "users.metadata", "locks.holder_state", "locks.expires_in_ms"]),
     ("lock_acquired", &["room_id", "seq", "epoch"]),
     ("lock_released", &["room_id", "seq", "epoch", "reason"]),
     (
@@ -57,15 +47,9 @@ impl Client {
     pub async fn hears(&mut self, expected: Value) -> Value {
         let message = self.next().await;
         let kind = message["type"].as_str().unwrap_or_default().to_owned();
-        let additional = ADDITIONAL
-            .iter()
-            .find(|(name, _)| *name == kind)
-            .map_or(&[][..], |(_, fields)| fields);
+        let additional = ADDITIONAL.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, fields)| fields);
         if let Err(difference) = compare(&expected, &message, additional) {
-            panic!(
-                "{} expected {expected}\nand received {message}\n{difference}",
-                self.user
-            );
+            panic!("{} expected {expected}\nand received {message}\n{difference}", self.user);
         }
         message
     }
@@ -98,16 +82,10 @@ fn at(path: &str, expected: &Value, found: &Value, additional: &[&str]) -> Resul
         },
         (Value::Object(wanted), Value::Object(there)) => {
             let inside = |key: &str| {
-                if path.is_empty() {
-                    key.to_owned()
-                } else {
-                    format!("{path}.{key}")
-                }
+                if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
             };
             for (key, value) in wanted {
-                let field = there
-                    .get(key)
-                    .ok_or_else(|| format!("{} is missing", inside(key)))?;
+                let field = there.get(key).ok_or_else(|| format!("{} is missing", inside(key)))?;
                 at(&inside(key), value, field, additional)?;
             }
             for key in there.keys().filter(|key| !wanted.contains_key(*key)) {
@@ -117,10 +95,9 @@ fn at(path: &str, expected: &Value, found: &Value, additional: &[&str]) -> Resul
             }
             Ok(())
         }
-        (Value::Array(wanted), Value::Array(there)) if wanted.len() == there.len() => wanted
-            .iter()
-            .zip(there)
-            .try_for_each(|(wanted, there)| at(path, wanted, there, additional)),
+        (Value::Array(wanted), Value::Array(there)) if wanted.len() == there.len() => {
+            wanted.iter().zip(there).try_for_each(|(wanted, there)| at(path, wanted, there, additional))
+        }
         _ if expected == found => Ok(()),
         _ => Err(format!("{path}: {found} instead of {expected}")),
     }
@@ -128,9 +105,6 @@ fn at(path: &str, expected: &Value, found: &Value, additional: &[&str]) -> Resul
 
 /// `2025-07-01T08:09:10.123Z`: what every generation of clients parses.
 fn is_time(text: &str) -> bool {
-    let shape: String = text
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     matches!(&*shape, "0000-00-00T00:00:00.000Z" | "0000-00-00T00:00:00Z")
 }

@@ -7,15 +7,9 @@ use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 /// route `cable` on the first and the route `stairs` on both.
 pub fn house() -> BuildingDraft {
     let room = |id: &str| RoomId::new(id).expect("an id");
-    let floor = |id: &str, level| FloorDraft {
-        room: room(id),
-        name: id.into(),
-        level,
-    };
-    let item = |id: &str, floors: &[usize]| ItemDraft {
-        id: ResourceId::new(id).expect("an id"),
-        floors: floors.to_vec(),
-    };
+    let floor = |id: &str, level| FloorDraft { room: room(id), name: id.into(), level };
+    let item =
+        |id: &str, floors: &[usize]| ItemDraft { id: ResourceId::new(id).expect("an id"), floors: floors.to_vec() };
     BuildingDraft {
         id: BuildingId::new("hq").expect("an id"),
         name: "Headquarters".into(),

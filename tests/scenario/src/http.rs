@@ -33,12 +33,7 @@ pub struct Answer {
 impl Request {
     /// Any method.
     pub fn new(method: &str, path: &str) -> Self {
-        Request {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            fields: Vec::new(),
-            body: Vec::new(),
-        }
+        Request { method: method.to_owned(), path: path.to_owned(), fields: Vec::new(), body: Vec::new() }
     }
 
     /// `GET`.
@@ -70,28 +65,19 @@ impl Request {
 
     /// Asks over TCP.
     pub async fn to(self, at: SocketAddr) -> Answer {
-        let stream = timeout(PATIENCE, TcpStream::connect(at))
-            .await
-            .expect("in time")
-            .expect("a connection");
+        let stream = timeout(PATIENCE, TcpStream::connect(at)).await.expect("in time").expect("a connection");
         self.over(stream).await
     }
 
     /// Asks over a Unix socket.
     pub async fn to_socket(self, at: &Path) -> Answer {
-        let stream = timeout(PATIENCE, UnixStream::connect(at))
-            .await
-            .expect("in time")
-            .expect("a connection");
+        let stream = timeout(PATIENCE, UnixStream::connect(at)).await.expect("in time").expect("a connection");
         self.over(stream).await
     }
 
     /// Asks over an open connection, which ends with the answer.
     pub async fn over(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Answer {
-        let mut request = format!(
-            "{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
-            self.method, self.path
-        );
+        let mut request = format!("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", self.method, self.path);
         for (name, value) in &self.fields {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -107,16 +93,9 @@ impl Request {
             let _ = stream.write_all(&request).await;
             let _ = stream.read_to_end(&mut read).await;
         });
-        asked
-            .await
-            .unwrap_or_else(|_| panic!("no answer to {} {}", self.method, self.path));
+        asked.await.unwrap_or_else(|_| panic!("no answer to {} {}", self.method, self.path));
         Answer::parse(&read).unwrap_or_else(|| {
-            panic!(
-                "{} {}: no HTTP answer in {:?}",
-                self.method,
-                self.path,
-                String::from_utf8_lossy(&read)
-            )
+            panic!("{} {}: no HTTP answer in {:?}", self.method, self.path, String::from_utf8_lossy(&read))
         })
     }
 }
@@ -128,25 +107,14 @@ impl Answer {
         let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         let rest = &bytes[end + 4..];
-        let chunked = head
-            .to_ascii_lowercase()
-            .contains("transfer-encoding: chunked");
-        let body = if chunked {
-            unchunk(rest)?
-        } else {
-            rest.to_vec()
-        };
-        Some(Answer {
-            status,
-            head,
-            body: String::from_utf8(body).ok()?,
-        })
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if chunked { unchunk(rest)? } else { rest.to_vec() };
+        Some(Answer { status, head, body: String::from_utf8(body).ok()? })
     }
 
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body)
-            .unwrap_or_else(|e| panic!("{e} in {:?} of {}", self.body, self.head))
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e} in {:?} of {}", self.body, self.head))
     }
 
     /// The body as JSON, after checking the status.

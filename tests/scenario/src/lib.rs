@@ -34,10 +34,7 @@ pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>)
         if let Some(found) = condition().await {
             return found;
         }
-        assert!(
-            tokio::time::Instant::now() < over,
-            "{what}: not within {PATIENCE:?}"
-        );
+        assert!(tokio::time::Instant::now() < over, "{what}: not within {PATIENCE:?}");
         // Between two looks others get the processor; how long that is decides nothing.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -48,9 +45,7 @@ pub fn segment(id: &str) -> String {
     let mut out = String::new();
     for byte in id.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }

@@ -36,15 +36,9 @@ pub struct Raw {
 impl Raw {
     /// Connects and says nothing.
     pub async fn connect(at: SocketAddr) -> Raw {
-        let stream = timeout(PATIENCE, TcpStream::connect(at))
-            .await
-            .expect("in time")
-            .expect("a connection");
+        let stream = timeout(PATIENCE, TcpStream::connect(at)).await.expect("in time").expect("a connection");
         stream.set_nodelay(true).expect("an open socket");
-        Raw {
-            stream,
-            read: Vec::new(),
-        }
+        Raw { stream, read: Vec::new() }
     }
 
     /// The request that opens a WebSocket.
@@ -64,9 +58,7 @@ impl Raw {
 
     /// Writes bytes. A daemon that has closed already is found out by reading.
     pub async fn write(&mut self, bytes: &[u8]) {
-        let _ = timeout(PATIENCE, self.stream.write_all(bytes))
-            .await
-            .expect("the daemon reads");
+        let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the daemon reads");
     }
 
     /// Writes a frame as a client must: masked. `first` is the first byte: 0x81 is a whole text.
@@ -86,11 +78,7 @@ impl Raw {
                 let head: Vec<u8> = self.read.drain(..end + 4).collect();
                 return String::from_utf8(head).expect("a head is ASCII");
             }
-            assert!(
-                self.more().await,
-                "the head ended after {:?}",
-                String::from_utf8_lossy(&self.read)
-            );
+            assert!(self.more().await, "the head ended after {:?}", String::from_utf8_lossy(&self.read));
         }
     }
 
@@ -159,12 +147,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     out.extend_from_slice(&MASK);
-    out.extend(
-        payload
-            .iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     out
 }
 
@@ -172,22 +155,10 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (len, head) = match second & 0x7f {
-        126 => (
-            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
-            4,
-        ),
-        127 => (
-            u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize,
-            10,
-        ),
+        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
         n => (usize::from(n), 2),
     };
     let payload = bytes.get(head..head + len)?.to_vec();
-    Some((
-        Frame {
-            opcode: first & 0x0f,
-            payload,
-        },
-        head + len,
-    ))
+    Some((Frame { opcode: first & 0x0f, payload }, head + len))
 }

@@ -39,16 +39,8 @@ impl Setup {
         config.hub.ping_ms = HOUR_MS;
         config.hub.pong_ms = HOUR_MS / 2;
         config.log.level = LogLevel::Off;
-        let dir = tempfile::Builder::new()
-            .prefix("arxosrt")
-            .tempdir()
-            .expect("a temporary directory");
-        Setup {
-            config,
-            buildings: Vec::new(),
-            clock: Clock::start(),
-            dir: Arc::new(dir),
-        }
+        let dir = tempfile::Builder::new().prefix("arxosrt").tempdir().expect("a temporary directory");
+        Setup { config, buildings: Vec::new(), clock: Clock::start(), dir: Arc::new(dir) }
     }
 
     /// A daemon with a database. Starting from the same (or a cloned) setup again opens the same one.
@@ -90,12 +82,7 @@ impl Setup {
             let rejected = builder.add(building.clone());
             assert!(rejected.is_empty(), "{rejected:?}");
         }
-        let daemon = launch(
-            self.config.clone(),
-            self.dir.path(),
-            builder.build(),
-            self.clock.clone(),
-        )?;
+        let daemon = launch(self.config.clone(), self.dir.path(), builder.build(), self.clock.clone())?;
         Ok(Served {
             http: daemon.http,
             control: daemon.control.clone(),
@@ -108,12 +95,7 @@ impl Setup {
 }
 
 /// Starts a daemon whose files are in `dir`. On a thread of its own, since a daemon blocks while it starts.
-pub(crate) fn launch(
-    config: Config,
-    dir: &Path,
-    directory: Directory,
-    clock: Clock,
-) -> Result<Daemon, String> {
+pub(crate) fn launch(config: Config, dir: &Path, directory: Directory, clock: Clock) -> Result<Daemon, String> {
     let ready = Ready {
         data_dir: None,
         database: dir.join("arxosrt.db"),
@@ -130,10 +112,7 @@ pub(crate) fn launch(
         config,
     };
     let started = std::thread::spawn(move || daemon::start_with_clock(ready, clock));
-    started
-        .join()
-        .expect("the start does not panic")
-        .map_err(|e| e.what)
+    started.join().expect("the start does not panic").map_err(|e| e.what)
 }
 
 /// A daemon at work. Dropping it stops it in good order.
@@ -182,8 +161,7 @@ impl Served {
     /// A WebSocket whose bytes are the test's own, upgraded.
     pub async fn raw(&self, user: &str) -> Raw {
         let mut raw = Raw::connect(self.http).await;
-        raw.upgrade(&format!("/v1/realtime/ws/{}", crate::segment(user)))
-            .await;
+        raw.upgrade(&format!("/v1/realtime/ws/{}", crate::segment(user))).await;
         raw
     }
 
@@ -213,9 +191,7 @@ impl Served {
         let hub = self.hub.clone();
         drop(self);
         drop(hub);
-        tokio::task::spawn_blocking(move || daemon.stop())
-            .await
-            .expect("the end does not panic")
+        tokio::task::spawn_blocking(move || daemon.stop()).await.expect("the end does not panic")
     }
 
     /// Tells every client to go, as SIGTERM does; `hurry` resolves at the second one.
@@ -230,9 +206,7 @@ impl Drop for Served {
             // A daemon brings its own runtime, which must not be dropped inside the test's.
             let ended = std::thread::spawn(move || daemon.stop()).join();
             if !std::thread::panicking() {
-                ended
-                    .expect("the daemon does not panic")
-                    .expect("the daemon ends in good order");
+                ended.expect("the daemon does not panic").expect("the daemon ends in good order");
             }
         }
     }

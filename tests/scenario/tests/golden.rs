@@ -21,11 +21,9 @@ async fn working_day(served: &Served, prefix: &str, room: &str) {
 
     // Both arrive.
     let mut ana = Client::connect(served.http, "ana", &format!("{prefix}/ws/ana")).await;
-    ana.hears(json!({"type": "connection_established", "timestamp": TIME, "user_id": "ana"}))
-        .await;
+    ana.hears(json!({"type": "connection_established", "timestamp": TIME, "user_id": "ana"})).await;
     let mut ben = Client::connect(served.http, "ben", &format!("{prefix}/ws/ben")).await;
-    ben.hears(json!({"type": "connection_established", "timestamp": TIME, "user_id": "ben"}))
-        .await;
+    ben.hears(json!({"type": "connection_established", "timestamp": TIME, "user_id": "ben"})).await;
     quiet([&mut ana, &mut ben]).await;
 
     // The joiner hears of its own arrival before it gets the room's state.
@@ -33,26 +31,19 @@ async fn working_day(served: &Served, prefix: &str, room: &str) {
     ana.hears(json!({"type": "user_joined_room", "timestamp": TIME,
         "user_id": "ana", "username": "User_ana", "room_id": room}))
         .await;
-    ana.hears(
-        json!({"type": "room_state", "timestamp": TIME, "room_id": room,
-        "users": [nothing_yet("ana")], "locks": []}),
-    )
-    .await;
+    ana.hears(json!({"type": "room_state", "timestamp": TIME, "room_id": room,
+        "users": [nothing_yet("ana")], "locks": []}))
+        .await;
     quiet([&mut ana, &mut ben]).await;
 
     ben.send(json!({"type": "join_room", "room_id": room}));
     let arrived = json!({"type": "user_joined_room", "timestamp": TIME,
         "user_id": "ben", "username": "User_ben", "room_id": room});
     ben.hears(arrived.clone()).await;
-    ben.hears(
-        json!({"type": "room_state", "timestamp": TIME, "room_id": room,
-        "users": [nothing_yet("ana"), nothing_yet("ben")], "locks": []}),
-    )
-    .await;
-    ana.hears(
-        json!({"type": "user_joined", "timestamp": TIME, "user_id": "ben", "username": "User_ben"}),
-    )
-    .await;
+    ben.hears(json!({"type": "room_state", "timestamp": TIME, "room_id": room,
+        "users": [nothing_yet("ana"), nothing_yet("ben")], "locks": []}))
+        .await;
+    ana.hears(json!({"type": "user_joined", "timestamp": TIME, "user_id": "ben", "username": "User_ben"})).await;
     ana.hears(arrived).await;
     quiet([&mut ana, &mut ben]).await;
 
@@ -62,18 +53,9 @@ async fn working_day(served: &Served, prefix: &str, room: &str) {
             "current_action": action, "cursor_position": cursor})
     };
     for (said, heard) in [
-        (
-            json!({"current_action": "editing", "metadata": {"tool": "pen"}}),
-            presence(json!("editing"), Value::Null),
-        ),
-        (
-            json!({"cursor_position": [10, 20.5]}),
-            presence(json!("editing"), json!([10, 20.5])),
-        ),
-        (
-            json!({"current_action": null, "floor_id": room}),
-            presence(Value::Null, json!([10, 20.5])),
-        ),
+        (json!({"current_action": "editing", "metadata": {"tool": "pen"}}), presence(json!("editing"), Value::Null)),
+        (json!({"cursor_position": [10, 20.5]}), presence(json!("editing"), json!([10, 20.5]))),
+        (json!({"current_action": null, "floor_id": room}), presence(Value::Null, json!([10, 20.5]))),
     ] {
         let mut message = said;
         message["type"] = json!("update_presence");
@@ -104,10 +86,7 @@ async fn working_day(served: &Served, prefix: &str, room: &str) {
 
     // The leaver is told nothing; the others are.
     ben.send(json!({"type": "leave_room", "room_id": room}));
-    ana.hears(
-        json!({"type": "user_left_room", "timestamp": TIME, "user_id": "ben", "room_id": room}),
-    )
-    .await;
+    ana.hears(json!({"type": "user_left_room", "timestamp": TIME, "user_id": "ben", "room_id": room})).await;
     quiet([&mut ana, &mut ben]).await;
 
     // Somebody who goes leaves the room too, which the original forgot to say.
@@ -117,12 +96,8 @@ async fn working_day(served: &Served, prefix: &str, room: &str) {
     ana.expect("user_joined_room").await;
     ana.forget();
     ana.close().await;
-    ben.hears(json!({"type": "user_left", "timestamp": TIME, "user_id": "ana"}))
-        .await;
-    ben.hears(
-        json!({"type": "user_left_room", "timestamp": TIME, "user_id": "ana", "room_id": room}),
-    )
-    .await;
+    ben.hears(json!({"type": "user_left", "timestamp": TIME, "user_id": "ana"})).await;
+    ben.hears(json!({"type": "user_left_room", "timestamp": TIME, "user_id": "ana", "room_id": room})).await;
     ben.nothing_more().await;
     ben.close().await;
 }
@@ -134,8 +109,7 @@ async fn locks_of_a_day(ana: &mut Client, ben: &mut Client, room: &str) {
         "resource_id": room, "user_id": "ana", "username": "User_ana", "acquired_at": TIME, "expires_at": TIME});
     let told = ana.hears(acquired.clone()).await;
     let lock = told["lock_id"].clone();
-    ana.hears(json!({"type": "lock_response", "timestamp": TIME, "success": true, "result": lock}))
-        .await;
+    ana.hears(json!({"type": "lock_response", "timestamp": TIME, "success": true, "result": lock})).await;
     assert_eq!(ben.hears(acquired).await["lock_id"], lock);
     quiet([&mut *ana, &mut *ben]).await;
 
@@ -144,17 +118,10 @@ async fn locks_of_a_day(ana: &mut Client, ben: &mut Client, room: &str) {
         "username": "User_ana", "acquired_at": TIME, "expires_at": TIME});
     ben.send(json!({"type": "join_room", "room_id": room}));
     let state = ben.next().await;
-    assert_eq!(
-        state["type"], "room_state",
-        "who joins again gets the state again, and nobody is told: {state}"
-    );
+    assert_eq!(state["type"], "room_state", "who joins again gets the state again, and nobody is told: {state}");
     let mut found = state["locks"].clone();
     for field in ["holder_state", "expires_in_ms"] {
-        found[0]
-            .as_object_mut()
-            .expect("a lock")
-            .remove(field)
-            .expect(field);
+        found[0].as_object_mut().expect("a lock").remove(field).expect(field);
     }
     arxosrt_scenario::golden::assert_golden(&json!([shown]), &found, &[]);
     quiet([&mut *ana, &mut *ben]).await;
@@ -200,32 +167,15 @@ async fn the_three_sentences_of_errors() {
     for (frame, sentence) in [
         (Message::text("nonsense"), "Invalid JSON format"),
         (Message::text(""), "Invalid JSON format"),
+        (Message::text(r#"{"type": "join_room""#), "Invalid JSON format"),
+        (Message::text(r#"{"type": "join_room"}"#), "Failed to process message"),
+        (Message::text(r#"{"type": "leave_room"}"#), "Failed to process message"),
+        (Message::text(r#"{"type": "acquire_lock", "resource_id": "r"}"#), "Failed to process message"),
         (
-            Message::text(r#"{"type": "join_room""#),
-            "Invalid JSON format",
-        ),
-        (
-            Message::text(r#"{"type": "join_room"}"#),
+            Message::text(r#"{"type": "acquire_lock", "lock_type": "roof_edit", "resource_id": "r"}"#),
             "Failed to process message",
         ),
-        (
-            Message::text(r#"{"type": "leave_room"}"#),
-            "Failed to process message",
-        ),
-        (
-            Message::text(r#"{"type": "acquire_lock", "resource_id": "r"}"#),
-            "Failed to process message",
-        ),
-        (
-            Message::text(
-                r#"{"type": "acquire_lock", "lock_type": "roof_edit", "resource_id": "r"}"#,
-            ),
-            "Failed to process message",
-        ),
-        (
-            Message::text(r#"{"type": "release_lock"}"#),
-            "Failed to process message",
-        ),
+        (Message::text(r#"{"type": "release_lock"}"#), "Failed to process message"),
         (Message::text("[1, 2]"), "Internal server error"),
         (Message::text(r#""text""#), "Internal server error"),
         (Message::text("null"), "Internal server error"),
@@ -234,15 +184,8 @@ async fn the_three_sentences_of_errors() {
         let sent = frame.clone();
         ana.send_frame(frame);
         let error = ana.next().await;
-        assert_eq!(
-            (&error["type"], &error["message"]),
-            (&json!("error"), &json!(sentence)),
-            "{sent:?}: {error}"
-        );
-        assert!(
-            error["code"].is_string() && error["detail"].is_string(),
-            "{error}"
-        );
+        assert_eq!((&error["type"], &error["message"]), (&json!("error"), &json!(sentence)), "{sent:?}: {error}");
+        assert!(error["code"].is_string() && error["detail"].is_string(), "{error}");
     }
     ana.nothing_more().await;
     ana.send(json!({"type": "broadcast", "room_id": "r", "message": 1}));
@@ -263,33 +206,15 @@ async fn ids_of_all_shapes_arrive_as_they_were_sent() {
         "27TOPmxCrDgPimmYCM5dZj",
         "Büro 7 🏢 100% *",
     ] {
-        let mut client = Client::connect(
-            served.http,
-            id,
-            &format!("/realtime/ws/{}", arxosrt_scenario::segment(id)),
-        )
-        .await;
-        client
-            .hears(json!({"type": "connection_established", "timestamp": TIME, "user_id": id}))
-            .await;
+        let mut client =
+            Client::connect(served.http, id, &format!("/realtime/ws/{}", arxosrt_scenario::segment(id))).await;
+        client.hears(json!({"type": "connection_established", "timestamp": TIME, "user_id": id})).await;
         let state = client.join(id).await;
-        assert_eq!(
-            (&state["room_id"], &state["users"][0]["user_id"]),
-            (&json!(id), &json!(id))
-        );
+        assert_eq!((&state["room_id"], &state["users"][0]["user_id"]), (&json!(id), &json!(id)));
         let lock = client.lock("floor_edit", id).await;
         assert_eq!(client.expect("lock_acquired").await["resource_id"], id);
-        let row = &served
-            .get(&format!(
-                "/realtime/active-locks/{}",
-                arxosrt_scenario::segment(id)
-            ))
-            .await
-            .ok();
-        assert_eq!(
-            (&row["resource_id"], &row["locks"][0]["lock_id"]),
-            (&json!(id), &json!(lock))
-        );
+        let row = &served.get(&format!("/realtime/active-locks/{}", arxosrt_scenario::segment(id))).await.ok();
+        assert_eq!((&row["resource_id"], &row["locks"][0]["lock_id"]), (&json!(id), &json!(lock)));
         client.close().await;
     }
     // A number is what some clients send for an id.
@@ -306,15 +231,10 @@ async fn an_object_lock_is_told_to_the_floor() {
     let mut ben = served.old_in("ben", "floor_1").await;
     let mut far = served.old_in("far", "floor_2").await;
     ana.forget();
-    ana.send(
-        json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": "outlet_7"}),
-    );
+    ana.send(json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": "outlet_7"}));
     for client in [&mut ana, &mut ben] {
         let told = client.expect("lock_acquired").await;
-        assert_eq!(
-            (&told["resource_id"], &told["room_id"]),
-            (&json!("outlet_7"), &json!("floor_1"))
-        );
+        assert_eq!((&told["resource_id"], &told["room_id"]), (&json!("outlet_7"), &json!("floor_1")));
     }
     assert_eq!(ana.expect("lock_response").await["success"], true);
     far.none_of("lock_acquired").await;

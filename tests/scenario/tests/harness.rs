@@ -13,14 +13,8 @@ async fn clients_hear_each_other_and_silence_can_be_told_from_slowness() {
     ana.forget();
     ben.forget();
     quiet([&mut ana, &mut ben]).await;
-    assert_eq!(
-        served.get("/realtime/connection-status").await.ok()["websocket_connections"],
-        2
-    );
-    assert_eq!(
-        served.operate(Request::get("/v1/status")).await.ok()["object"]["connections"],
-        2
-    );
+    assert_eq!(served.get("/realtime/connection-status").await.ok()["websocket_connections"], 2);
+    assert_eq!(served.operate(Request::get("/v1/status")).await.ok()["object"]["connections"], 2);
     ben.close().await;
     assert_eq!(ana.expect("user_left_room").await["user_id"], "ben");
     ana.vanish();

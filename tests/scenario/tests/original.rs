@@ -29,10 +29,7 @@ async fn nothing_stays_behind_after_a_disconnect() {
         assert_eq!(ben.expect("lock_released").await["lock_id"], lock.as_str());
         assert_eq!(ben.expect("user_left_room").await["user_id"], "ana");
         assert_eq!(served.get("/realtime/user-presence/ana").await.status, 404);
-        assert_eq!(
-            served.get("/realtime/room-users/floor_1").await.ok()["count"],
-            1
-        );
+        assert_eq!(served.get("/realtime/room-users/floor_1").await.ok()["count"], 1);
         let mine = ben.lock("floor_edit", "floor_1").await;
         ben.send(json!({"type": "release_lock", "lock_id": mine}));
         ben.expect("lock_release_response").await;
@@ -55,15 +52,9 @@ async fn every_acquire_is_answered_with_the_locks_id() {
     ] {
         let response = ana.acquire(kind, what).await;
         let told = ana.expect("lock_acquired").await;
-        assert_eq!(
-            (&response["success"], &response["resource_id"]),
-            (&json!(true), &json!(what))
-        );
+        assert_eq!((&response["success"], &response["resource_id"]), (&json!(true), &json!(what)));
         assert_eq!(response["lock_id"], response["result"], "{response}");
-        assert_eq!(
-            told["lock_id"], response["lock_id"],
-            "the holder hears it as the room does"
-        );
+        assert_eq!(told["lock_id"], response["lock_id"], "the holder hears it as the room does");
         ana.send(json!({"type": "release_lock", "lock_id": response["lock_id"]}));
         ana.expect("lock_release_response").await;
         ana.catch_up().await;
@@ -77,30 +68,20 @@ async fn what_is_said_right_after_connecting_is_heard() {
     let served = Setup::memory().start();
     // The join is in the very packet that opens the WebSocket.
     let mut bytes = Raw::opening("/realtime/ws/ana").into_bytes();
-    bytes.extend(arxosrt_scenario::masked(
-        0x81,
-        br#"{"type":"join_room","room_id":"floor_1"}"#,
-    ));
+    bytes.extend(arxosrt_scenario::masked(0x81, br#"{"type":"join_room","room_id":"floor_1"}"#));
     let mut raw = Raw::connect(served.http).await;
     raw.write(&bytes).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     let mut kinds = Vec::new();
     while kinds.len() < 3 {
         let frame = raw.next().await.expect("a message");
-        let message: arxosrt_scenario::Value =
-            serde_json::from_slice(&frame.payload).expect("JSON");
+        let message: arxosrt_scenario::Value = serde_json::from_slice(&frame.payload).expect("JSON");
         kinds.push(message["type"].as_str().expect("a type").to_owned());
     }
-    assert_eq!(
-        kinds,
-        ["connection_established", "user_joined_room", "room_state"]
-    );
+    assert_eq!(kinds, ["connection_established", "user_joined_room", "room_state"]);
     // So is it when every byte comes by itself.
     let mut raw = Raw::connect(served.http).await;
-    let at = bytes
-        .windows(3)
-        .position(|w| w == b"ana")
-        .expect("the user");
+    let at = bytes.windows(3).position(|w| w == b"ana").expect("the user");
     bytes[at..at + 3].copy_from_slice(b"ben");
     for byte in &bytes {
         raw.write(&[*byte]).await;
@@ -133,12 +114,8 @@ async fn two_tabs_live_side_by_side() {
     ben.send(json!({"type": "broadcast", "room_id": "floor_1", "message": 2}));
     assert_eq!(second.expect("broadcast").await["message"], 2);
     second.send(json!({"type": "broadcast", "room_id": "floor_1", "message": 3}));
-    ben.expect_where("the second tab", |m| m["message"] == 3)
-        .await;
-    assert_eq!(
-        served.get("/realtime/user-presence/ana").await.ok()["is_active"],
-        true
-    );
+    ben.expect_where("the second tab", |m| m["message"] == 3).await;
+    assert_eq!(served.get("/realtime/user-presence/ana").await.ok()["is_active"], true);
 }
 
 /// 5. In the original one dead peer made a broadcast fail for everybody behind it, and one that did not read stopped
@@ -149,26 +126,16 @@ async fn the_dead_and_the_slow_harm_nobody() {
     let mut ana = served.old_in("ana", "floor_1").await;
     let mut ben = served.old_in("ben", "floor_1").await;
     let mut deaf = served.raw("deaf").await;
-    deaf.text(r#"{"type":"join_room","room_id":"floor_1"}"#)
-        .await;
-    ana.expect_where("deaf's arrival", |m| {
-        m["type"] == "user_joined_room" && m["user_id"] == "deaf"
-    })
-    .await;
+    deaf.text(r#"{"type":"join_room","room_id":"floor_1"}"#).await;
+    ana.expect_where("deaf's arrival", |m| m["type"] == "user_joined_room" && m["user_id"] == "deaf").await;
     let mut dead = served.raw("dead").await;
-    dead.text(r#"{"type":"join_room","room_id":"floor_1"}"#)
-        .await;
-    ana.expect_where("dead's arrival", |m| {
-        m["type"] == "user_joined_room" && m["user_id"] == "dead"
-    })
-    .await;
+    dead.text(r#"{"type":"join_room","room_id":"floor_1"}"#).await;
+    ana.expect_where("dead's arrival", |m| m["type"] == "user_joined_room" && m["user_id"] == "dead").await;
     dead.reset();
     // More than any socket buffer holds: from some point on the daemon keeps it for the one who does not read.
     let large = "x".repeat(200_000);
     for n in 0..100 {
-        ana.send(
-            json!({"type": "broadcast", "room_id": "floor_1", "message": {"n": n, "large": large}}),
-        );
+        ana.send(json!({"type": "broadcast", "room_id": "floor_1", "message": {"n": n, "large": large}}));
         for client in [&mut ana, &mut ben] {
             assert_eq!(client.expect("broadcast").await["message"]["n"], n);
         }
@@ -201,11 +168,7 @@ async fn an_expired_lock_is_gone_for_everybody_at_once() {
     ended.sort();
     locks.sort();
     assert_eq!(ended, locks);
-    assert_eq!(
-        ben.acquire("object_edit", "b").await["success"],
-        true,
-        "the first try succeeds"
-    );
+    assert_eq!(ben.acquire("object_edit", "b").await["success"], true, "the first try succeeds");
     let state = ben.join("floor_1").await;
     assert_eq!(state["locks"].as_array().map(Vec::len), Some(1), "{state}");
 }
@@ -236,29 +199,16 @@ async fn nobody_acts_where_it_is_not() {
         let error = eve.expect("error").await;
         assert_eq!(error["id"], n, "{message}: {error}");
         assert!(
-            ["not_a_member", "not_holder", "not_same_user"]
-                .contains(&error["code"].as_str().expect("a code")),
+            ["not_a_member", "not_holder", "not_same_user"].contains(&error["code"].as_str().expect("a code")),
             "{message}: {error}"
         );
     }
     eve.send(json!({"type": "release_lock", "lock_id": lock}));
     assert_eq!(eve.expect("lock_release_response").await["success"], false);
     let release = json!({"user_id": "eve", "lock_id": lock});
-    assert_eq!(
-        served.post("/realtime/release-lock", &release).await.ok()["success"],
-        false
-    );
+    assert_eq!(served.post("/realtime/release-lock", &release).await.ok()["success"], false);
     let presence = json!({"user_id": "eve", "floor_id": "floor_1"});
-    assert_eq!(
-        served
-            .post("/realtime/update-presence", &presence)
-            .await
-            .status,
-        403
-    );
+    assert_eq!(served.post("/realtime/update-presence", &presence).await.status, 403);
     quiet([&mut ana, &mut eve]).await;
-    assert_eq!(
-        served.get("/realtime/active-locks/floor_1").await.ok()["count"],
-        1
-    );
+    assert_eq!(served.get("/realtime/active-locks/floor_1").await.ok()["count"], 1);
 }

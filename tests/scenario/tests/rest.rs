@@ -12,9 +12,7 @@ fn in_all_places(path: &str, inputs: &Value) -> Vec<Request> {
     let query: Vec<String> = fields
         .iter()
         .map(|(key, value)| {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             format!("{key}={}", arxosrt_scenario::segment(&text))
         })
         .collect();
@@ -54,10 +52,7 @@ async fn rooms_are_joined_and_left_for_a_person() {
     let mut ana = served.old("ana").await;
     let mut ben = served.old_in("ben", "floor_1").await;
     let inputs = json!({"user_id": "ana", "room_id": "floor_1"});
-    let (joins, leaves) = (
-        in_all_places("/join-room", &inputs),
-        in_all_places("/leave-room", &inputs),
-    );
+    let (joins, leaves) = (in_all_places("/join-room", &inputs), in_all_places("/leave-room", &inputs));
     for (join, leave) in joins.into_iter().zip(leaves) {
         let joined = json!({"success": true, "message": "Joined room: floor_1", "timestamp": TIME});
         assert_golden(&joined, &ok(&served, join).await, &[]);
@@ -72,12 +67,7 @@ async fn rooms_are_joined_and_left_for_a_person() {
         let nobody = json!({"user_id": "nobody", "room_id": "floor_1"});
         for request in in_all_places(path, &nobody) {
             let answer = request.to(served.http).await;
-            assert_refused(
-                &answer,
-                400,
-                "not_connected",
-                "User not connected via WebSocket",
-            );
+            assert_refused(&answer, 400, "not_connected", "User not connected via WebSocket");
         }
     }
 }
@@ -88,14 +78,7 @@ async fn locks_are_acquired_contended_listed_and_released() {
     let mut ana = served.old_in("ana", "floor_1").await;
     let mut ben = served.old_in("ben", "floor_1").await;
     let inputs = |user: &str| json!({"user_id": user, "lock_type": "object_edit", "resource_id": "outlet_7"});
-    let more = [
-        "lock_type",
-        "resource_id",
-        "acquired_at",
-        "expires_at",
-        "fencing_token",
-        "holder",
-    ];
+    let more = ["lock_type", "resource_id", "acquired_at", "expires_at", "fencing_token", "holder"];
     let holder = |who: &str| json!({"user_id": who, "username": format!("User_{who}")});
     for n in 0..in_all_places("/acquire-lock", &inputs("ana")).len() {
         let request = in_all_places("/acquire-lock", &inputs("ana")).swap_remove(n);
@@ -129,54 +112,22 @@ async fn locks_are_acquired_contended_listed_and_released() {
                 "acquired_at": TIME, "expires_at": TIME, "metadata": {}});
             assert_golden(
                 &json!({"resource_id": "outlet_7", "locks": [row], "count": 1, "timestamp": TIME}),
-                &served
-                    .get(&format!("{prefix}/active-locks/outlet_7"))
-                    .await
-                    .ok(),
+                &served.get(&format!("{prefix}/active-locks/outlet_7")).await.ok(),
                 &[],
             );
         }
 
         // Only the holder's user releases.
         let not_his = json!({"user_id": "ben", "lock_id": lock});
-        let failed =
-            json!({"success": false, "message": "Failed to release lock", "timestamp": TIME});
+        let failed = json!({"success": false, "message": "Failed to release lock", "timestamp": TIME});
         let released = json!({"success": true, "message": "Lock released", "timestamp": TIME});
-        assert_golden(
-            &failed,
-            &ok(
-                &served,
-                in_all_places("/release-lock", &not_his).swap_remove(n),
-            )
-            .await,
-            &[],
-        );
+        assert_golden(&failed, &ok(&served, in_all_places("/release-lock", &not_his).swap_remove(n)).await, &[]);
         let hers = json!({"user_id": "ana", "lock_id": lock});
-        assert_golden(
-            &released,
-            &ok(
-                &served,
-                in_all_places("/release-lock", &hers).swap_remove(n),
-            )
-            .await,
-            &[],
-        );
-        assert_golden(
-            &failed,
-            &ok(
-                &served,
-                in_all_places("/release-lock", &hers).swap_remove(n),
-            )
-            .await,
-            &[],
-        );
+        assert_golden(&released, &ok(&served, in_all_places("/release-lock", &hers).swap_remove(n)).await, &[]);
+        assert_golden(&failed, &ok(&served, in_all_places("/release-lock", &hers).swap_remove(n)).await, &[]);
         assert_eq!(ben.expect("lock_released").await["lock_id"], lock.as_str());
         let empty = json!({"resource_id": "outlet_7", "locks": [], "count": 0, "timestamp": TIME});
-        assert_golden(
-            &empty,
-            &served.get("/realtime/active-locks/outlet_7").await.ok(),
-            &[],
-        );
+        assert_golden(&empty, &served.get("/realtime/active-locks/outlet_7").await.ok(), &[]);
     }
 }
 
@@ -187,13 +138,9 @@ async fn a_lock_carries_the_metadata_that_it_was_asked_for_with() {
     let query = "/realtime/acquire-lock?user_id=ana&lock_type=floor_edit&resource_id=floor_1";
     for (request, metadata) in [
         // With everything in the query, the original took the whole body.
+        (Request::post(query).json(&json!({"tool": "pen"})), json!({"tool": "pen"})),
         (
-            Request::post(query).json(&json!({"tool": "pen"})),
-            json!({"tool": "pen"}),
-        ),
-        (
-            Request::post("/v1/realtime/acquire-lock")
-                .json(&json!({"user_id": "ana", "lock_type": "floor_edit",
+            Request::post("/v1/realtime/acquire-lock").json(&json!({"user_id": "ana", "lock_type": "floor_edit",
                 "resource_id": "floor_1", "metadata": {"tool": ["a", {"b": null}]}})),
             json!({"tool": ["a", {"b": null}]}),
         ),
@@ -201,8 +148,7 @@ async fn a_lock_carries_the_metadata_that_it_was_asked_for_with() {
         let lock = ok(&served, request).await["lock_id"].clone();
         let locks = served.get("/realtime/active-locks/floor_1").await.ok();
         assert_eq!(locks["locks"][0]["metadata"], metadata);
-        let release = Request::post("/realtime/release-lock")
-            .json(&json!({"user_id": "ana", "lock_id": lock}));
+        let release = Request::post("/realtime/release-lock").json(&json!({"user_id": "ana", "lock_id": lock}));
         assert_eq!(ok(&served, release).await["success"], true);
     }
 }
@@ -211,43 +157,19 @@ async fn a_lock_carries_the_metadata_that_it_was_asked_for_with() {
 async fn what_is_wrong_with_a_lock_request_is_said_with_the_status_of_old() {
     let served = Setup::memory().start();
     let _ana = served.old_in("ana", "floor_1").await;
-    let unknown_type =
-        json!({"user_id": "ana", "lock_type": "roof_edit", "resource_id": "floor_1"});
+    let unknown_type = json!({"user_id": "ana", "lock_type": "roof_edit", "resource_id": "floor_1"});
     for request in in_all_places("/acquire-lock", &unknown_type) {
         let answer = request.to(served.http).await;
-        assert_refused(
-            &answer,
-            400,
-            "invalid_lock_type",
-            "Invalid lock type: roof_edit",
-        );
+        assert_refused(&answer, 400, "invalid_lock_type", "Invalid lock type: roof_edit");
     }
     let nobody = json!({"user_id": "nobody", "lock_type": "floor_edit", "resource_id": "floor_1"});
     for request in in_all_places("/acquire-lock", &nobody) {
         let answer = request.to(served.http).await;
-        assert_refused(
-            &answer,
-            400,
-            "not_connected",
-            "User not connected via WebSocket",
-        );
+        assert_refused(&answer, 400, "not_connected", "User not connected via WebSocket");
     }
-    let answer = served
-        .post(
-            "/realtime/acquire-lock",
-            &json!({"user_id": "ana", "lock_type": "floor_edit"}),
-        )
-        .await;
-    assert_refused(
-        &answer,
-        422,
-        "validation_error",
-        "body -> resource_id: Field required",
-    );
-    assert_eq!(
-        answer.json()["validation_errors"],
-        json!(["body -> resource_id: Field required"])
-    );
+    let answer = served.post("/realtime/acquire-lock", &json!({"user_id": "ana", "lock_type": "floor_edit"})).await;
+    assert_refused(&answer, 422, "validation_error", "body -> resource_id: Field required");
+    assert_eq!(answer.json()["validation_errors"], json!(["body -> resource_id: Field required"]));
 }
 
 #[tokio::test]
@@ -265,18 +187,12 @@ async fn people_in_a_room_are_listed() {
         assert_golden(
             &json!({"room_id": "/usa/ny/floor 1", "count": 2, "timestamp": TIME, "users": [
                 person("ana", json!("editing"), json!([1, 2.5])), person("ben", Value::Null, Value::Null)]}),
-            &served
-                .get(&format!("{prefix}/room-users/%2Fusa%2Fny%2Ffloor%201"))
-                .await
-                .ok(),
+            &served.get(&format!("{prefix}/room-users/%2Fusa%2Fny%2Ffloor%201")).await.ok(),
             &[],
         );
         assert_golden(
             &json!({"room_id": "unknown", "users": [], "count": 0, "timestamp": TIME}),
-            &served
-                .get(&format!("{prefix}/room-users/unknown"))
-                .await
-                .ok(),
+            &served.get(&format!("{prefix}/room-users/unknown")).await.ok(),
             &[],
         );
     }
@@ -317,48 +233,24 @@ async fn presence_is_shown_and_changed_field_by_field() {
     ];
     for (prefix, (inputs, expected)) in PREFIXES.iter().cycle().zip(steps) {
         let updated = json!({"success": true, "message": "Presence updated", "timestamp": TIME});
-        assert_golden(
-            &updated,
-            &served
-                .post(&format!("{prefix}/update-presence"), &inputs)
-                .await
-                .ok(),
-            &[],
-        );
+        assert_golden(&updated, &served.post(&format!("{prefix}/update-presence"), &inputs).await.ok(), &[]);
         let told = ben.expect("presence_updated").await;
         assert_eq!(told["current_action"], expected["current_action"], "{told}");
-        assert_golden(
-            &expected,
-            &served
-                .get(&format!("{prefix}/user-presence/ana"))
-                .await
-                .ok(),
-            &[],
-        );
+        assert_golden(&expected, &served.get(&format!("{prefix}/user-presence/ana")).await.ok(), &[]);
     }
     // As the original took it: plain fields in the query, the rest in the body.
     let request = Request::post("/realtime/update-presence?user_id=ana&current_action=looking")
         .json(&json!({"cursor_position": [5, 6]}));
     ok(&served, request).await;
     let seen = served.get("/realtime/user-presence/ana").await.ok();
-    assert_eq!(
-        (&seen["current_action"], &seen["cursor_position"]),
-        (&json!("looking"), &json!([5, 6]))
-    );
+    assert_eq!((&seen["current_action"], &seen["cursor_position"]), (&json!("looking"), &json!([5, 6])));
 
     for prefix in PREFIXES {
         let unknown = served.get(&format!("{prefix}/user-presence/nobody")).await;
         assert_refused(&unknown, 404, "user_not_found", "User not found");
     }
-    let nobody = served
-        .post("/realtime/update-presence", &json!({"user_id": "nobody"}))
-        .await;
-    assert_refused(
-        &nobody,
-        400,
-        "not_connected",
-        "User not connected via WebSocket",
-    );
+    let nobody = served.post("/realtime/update-presence", &json!({"user_id": "nobody"})).await;
+    assert_refused(&nobody, 400, "not_connected", "User not connected via WebSocket");
 }
 
 #[tokio::test]
@@ -366,25 +258,13 @@ async fn somebody_silent_for_five_minutes_is_shown_as_inactive() {
     let served = Setup::memory().start();
     let mut ana = served.old_in("ana", "floor_1").await;
     served.advance(299_000);
-    assert_eq!(
-        served.get("/realtime/user-presence/ana").await.ok()["is_active"],
-        true
-    );
+    assert_eq!(served.get("/realtime/user-presence/ana").await.ok()["is_active"], true);
     served.advance(2_000);
-    assert_eq!(
-        served.get("/realtime/user-presence/ana").await.ok()["is_active"],
-        false
-    );
-    assert_eq!(
-        served.get("/realtime/room-users/floor_1").await.ok()["users"][0]["is_active"],
-        false
-    );
+    assert_eq!(served.get("/realtime/user-presence/ana").await.ok()["is_active"], false);
+    assert_eq!(served.get("/realtime/room-users/floor_1").await.ok()["users"][0]["is_active"], false);
     ana.send(json!({"type": "heartbeat"}));
     ana.settle().await;
-    assert_eq!(
-        served.get("/realtime/user-presence/ana").await.ok()["is_active"],
-        true
-    );
+    assert_eq!(served.get("/realtime/user-presence/ana").await.ok()["is_active"], true);
 }
 
 #[tokio::test]
@@ -395,22 +275,14 @@ async fn a_broadcast_reaches_the_room_whatever_place_the_message_is_in() {
     for prefix in PREFIXES {
         for request in [
             Request::post(&format!("{prefix}/broadcast?room_id=floor_1")).json(&note),
-            Request::post(&format!("{prefix}/broadcast"))
-                .json(&json!({"room_id": "floor_1", "message": note})),
+            Request::post(&format!("{prefix}/broadcast")).json(&json!({"room_id": "floor_1", "message": note})),
         ] {
             let said = json!({"success": true, "message": "Message broadcasted to room: floor_1", "timestamp": TIME});
             assert_golden(&said, &ok(&served, request).await, &["seq"]);
-            ana.hears(json!({"type": "broadcast", "timestamp": TIME, "message": note}))
-                .await;
+            ana.hears(json!({"type": "broadcast", "timestamp": TIME, "message": note})).await;
         }
     }
-    let said = served
-        .post(
-            "/realtime/broadcast",
-            &json!({"room_id": "empty", "message": 1}),
-        )
-        .await
-        .ok();
+    let said = served.post("/realtime/broadcast", &json!({"room_id": "empty", "message": 1})).await.ok();
     assert_eq!(said["success"], true, "nobody there is no failure");
     ana.nothing_more().await;
 }
@@ -422,34 +294,19 @@ async fn the_figures_count_what_is_there_now() {
         json!({"websocket_connections": connections, "total_users": users, "active_rooms": rooms,
             "active_locks": locks, "active_conflicts": 0, "cache_connected": false, "timestamp": TIME})
     };
-    assert_golden(
-        &status(0, 0, 0, 0),
-        &served.get("/realtime/connection-status").await.ok(),
-        &[],
-    );
+    assert_golden(&status(0, 0, 0, 0), &served.get("/realtime/connection-status").await.ok(), &[]);
     let mut ana = served.old_in("ana", "floor_1").await;
     let tab = served.old_in("ana", "floor_2").await;
     ana.lock("floor_edit", "floor_1").await;
-    assert_golden(
-        &status(2, 1, 2, 1),
-        &served.get("/v1/realtime/connection-status").await.ok(),
-        &[],
-    );
+    assert_golden(&status(2, 1, 2, 1), &served.get("/v1/realtime/connection-status").await.ok(), &[]);
     ana.close().await;
     tab.close().await;
     arxosrt_scenario::until("all is gone", async || {
         let found = served.get("/realtime/connection-status").await.ok();
-        (found["websocket_connections"] == 0
-            && found["active_locks"] == 0
-            && found["total_users"] == 0)
-            .then_some(())
+        (found["websocket_connections"] == 0 && found["active_locks"] == 0 && found["total_users"] == 0).then_some(())
     })
     .await;
-    assert_golden(
-        &status(0, 0, 0, 0),
-        &served.get("/realtime/connection-status").await.ok(),
-        &[],
-    );
+    assert_golden(&status(0, 0, 0, 0), &served.get("/realtime/connection-status").await.ok(), &[]);
 }
 
 #[tokio::test]
@@ -459,13 +316,7 @@ async fn a_fencing_token_is_checked_for_whoever_writes() {
     let granted = ana.acquire("object_edit", "outlet_7").await;
     let token = granted["fencing_token"].as_u64().expect("a token");
     let verify = async |token: u64, resource: &str| {
-        served
-            .post(
-                "/v1/realtime/locks/verify",
-                &json!({"token": token, "resource_id": resource}),
-            )
-            .await
-            .ok()
+        served.post("/v1/realtime/locks/verify", &json!({"token": token, "resource_id": resource})).await.ok()
     };
     let good = verify(token, "outlet_7").await;
     assert_golden(
@@ -475,34 +326,17 @@ async fn a_fencing_token_is_checked_for_whoever_writes() {
         &[],
     );
     let elsewhere = verify(token, "outlet_8").await;
-    assert_eq!(
-        (&elsewhere["valid"], &elsewhere["reason"]),
-        (&json!(false), &json!("not_covered"))
-    );
+    assert_eq!((&elsewhere["valid"], &elsewhere["reason"]), (&json!(false), &json!("not_covered")));
     for unknown in [token + 1, 0, 1 << 52] {
         let verdict = verify(unknown, "outlet_7").await;
-        assert_eq!(
-            (&verdict["valid"], &verdict["reason"]),
-            (&json!(false), &json!("unknown_token")),
-            "{unknown}"
-        );
+        assert_eq!((&verdict["valid"], &verdict["reason"]), (&json!(false), &json!("unknown_token")), "{unknown}");
     }
     ana.send(json!({"type": "release_lock", "lock_id": granted["lock_id"]}));
     ana.expect("lock_release_response").await;
-    assert_eq!(
-        verify(token, "outlet_7").await["valid"],
-        false,
-        "a token dies with its lock"
-    );
-    let second = ana.acquire("object_edit", "outlet_7").await["fencing_token"]
-        .as_u64()
-        .expect("a token");
+    assert_eq!(verify(token, "outlet_7").await["valid"], false, "a token dies with its lock");
+    let second = ana.acquire("object_edit", "outlet_7").await["fencing_token"].as_u64().expect("a token");
     assert!(second > token, "tokens only rise");
-    assert_eq!(
-        verify(token, "outlet_7").await["fence"],
-        second,
-        "the old one learns which one counts now"
-    );
+    assert_eq!(verify(token, "outlet_7").await["fence"], second, "the old one learns which one counts now");
 }
 
 #[tokio::test]
@@ -520,10 +354,6 @@ async fn routes_and_methods_that_are_not_there_are_named() {
         let answer = request.to(served.http).await;
         assert_eq!(answer.status, status, "{shown}: {answer:?}");
         let body = answer.json();
-        assert_eq!(
-            (&body["success"], &body["status_code"]),
-            (&json!(false), &json!(status)),
-            "{shown}"
-        );
+        assert_eq!((&body["success"], &body["status_code"]), (&json!(false), &json!(status)), "{shown}");
     }
 }
