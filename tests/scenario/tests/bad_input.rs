@@ -221,11 +221,26 @@ async fn half_a_character_breaks_nobody() {
     let mut ana = served.old_in("ana", "r").await;
     let mut ben = served.old_in("ben", "r").await;
     ana.send_text(r#"{"type":"broadcast","room_id":"r","message":{"\udfe2":"cut \ud83c"}}"#);
-    assert_eq!(ben.expect("broadcast").await["message"], json!({"\u{fffd}": "cut \u{fffd}"}));
-    ana.send_text(r#"{"type":"update_presence","metadata":{"a":"\ud83c"},"current_action":"\udfe2"}"#);
-    assert_eq!(ben.expect("presence_updated").await["metadata"]["a"], "\u{fffd}");
+    assert_eq!(
+        ben.expect("broadcast").await["message"],
+        json!({"\u{fffd}": "cut \u{fffd}"})
+    );
+    ana.send_text(
+        r#"{"type":"update_presence","metadata":{"a":"\ud83c"},"current_action":"\udfe2"}"#,
+    );
+    assert_eq!(
+        ben.expect("presence_updated").await["metadata"]["a"],
+        "\u{fffd}"
+    );
     let body = br#"{"room_id":"r","message":"\ud83c"}"#.to_vec();
-    assert_eq!(Request::post("/realtime/broadcast").body("application/json", body).to(served.http).await.status, 200);
+    assert_eq!(
+        Request::post("/realtime/broadcast")
+            .body("application/json", body)
+            .to(served.http)
+            .await
+            .status,
+        200
+    );
     assert_eq!(ben.expect("broadcast").await["message"], "\u{fffd}");
     let answer = served.get("/realtime/user-presence/ana").await.ok();
     assert_eq!(answer["current_action"], "\u{fffd}");
@@ -307,7 +322,10 @@ async fn a_broken_frame_closes_with_its_code() {
         evil.text(r#"{"type":"join_room","room_id":"r"}"#).await;
         evil.write(&bytes).await;
         assert_eq!(evil.close_code().await, Some(code), "{what}");
-        assert!(evil.to_end().await.is_empty(), "after {what} the connection ends");
+        assert!(
+            evil.to_end().await.is_empty(),
+            "after {what} the connection ends"
+        );
         bystanders.unharmed(what).await;
     }
 }
