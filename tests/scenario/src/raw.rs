@@ -111,6 +111,14 @@ impl Raw {
         std::mem::take(&mut self.read)
     }
 
+    /// Whether the daemon has ended the connection by now. What it has sent is kept for reading.
+    pub async fn ended(&mut self) -> bool {
+        match self.stream.try_read_buf(&mut self.read) {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Shuts our direction: the daemon reads an end and may still write.
     pub async fn half_close(&mut self) {
         let _ = self.stream.shutdown().await;
