@@ -41,10 +41,7 @@ impl Input {
         }
         let text = whole_characters(std::str::from_utf8(body).map_err(not_json)?);
         if deeper_than(&text, limits.json_depth_max) {
-            let message = format!(
-                "the body nests more than {} arrays and objects",
-                limits.json_depth_max
-            );
+            let message = format!("the body nests more than {} arrays and objects", limits.json_depth_max);
             return Err(Problem::new("too_deep", message));
         }
         let whole: Box<RawValue> = serde_json::from_str(&text).map_err(not_json)?;

@@ -253,6 +253,7 @@ impl Hub {
             Some(code) => self.close(key.slot, code, end),
             None if conn.phase == Phase::Open => {
                 conn.phase = Phase::Closing;
+                conn.close_code = if end == End::Clean { 1000 } else { 1006 };
                 self.detach(key.slot, end);
             }
             None => {}

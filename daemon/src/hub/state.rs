@@ -91,7 +91,7 @@ pub struct Conn {
     pub refused_in_a_row: u32,
     /// The peer.
     pub address: std::net::IpAddr,
-    /// Which of the daemon's close codes ended it; 0 while open or when the client closed.
+    /// Which close code ended it; 1006 when the socket was lost, 0 while it is open.
     pub close_code: u16,
     /// Woken when the reader must stop.
     pub stop: Option<Rc<tokio::sync::Notify>>,

@@ -12,30 +12,20 @@ async fn differing(served: &Served, user: &str, room: &str) -> Client {
 }
 
 fn ids(people: &Value) -> Vec<&str> {
-    people
-        .as_array()
-        .expect("people")
-        .iter()
-        .map(|p| p["user_id"].as_str().or(p.as_str()).expect("an id"))
-        .collect()
+    people.as_array().expect("people").iter().map(|p| p["user_id"].as_str().or(p.as_str()).expect("an id")).collect()
 }
 
 /// A window's changes come in one message: who came, who changed (the newest state only), who left.
 #[tokio::test]
 async fn differences_are_gathered() {
     // A window that only the test's clock closes.
-    let served = Setup::memory()
-        .with(|config| config.hub.presence_diff_ms = 600_000)
-        .start();
+    let served = Setup::memory().with(|config| config.hub.presence_diff_ms = 600_000).start();
     let mut ana = differing(&served, "ana", "r").await;
     let mut ben = served.client_in("ben", "r").await;
     let mut gone = served.client_in("gone", "r").await;
     served.advance(600_001);
     let first = ana.expect("presence_diff").await;
-    assert_eq!(
-        (ids(&first["joined"]), &first["count"]),
-        (vec!["ana", "ben", "gone"], &json!(3))
-    );
+    assert_eq!((ids(&first["joined"]), &first["count"]), (vec!["ana", "ben", "gone"], &json!(3)));
     ana.nothing_more().await;
 
     let cem = served.client_in("cem", "r").await;
@@ -48,25 +38,14 @@ async fn differences_are_gathered() {
     // Somebody who comes and goes within the window was never there.
     let passing = served.client_in("passing", "r").await;
     passing.close().await;
-    ben.expect_where("passing left", |m| {
-        m["type"] == "user_left_room" && m["user_id"] == "passing"
-    })
-    .await;
+    ben.expect_where("passing left", |m| m["type"] == "user_left_room" && m["user_id"] == "passing").await;
     ana.nothing_more().await;
     served.advance(600_001);
     let diff = ana.expect("presence_diff").await;
     assert_eq!(ids(&diff["joined"]), ["cem"], "{diff}");
     assert_eq!(ids(&diff["updated"]), ["ben"], "{diff}");
-    assert_eq!(
-        diff["left"].as_array().expect("people")[0],
-        "gone",
-        "{diff}"
-    );
-    assert_eq!(
-        diff["updated"][0]["cursor_position"],
-        json!([19, 19]),
-        "the newest of twenty"
-    );
+    assert_eq!(diff["left"].as_array().expect("people")[0], "gone", "{diff}");
+    assert_eq!(diff["updated"][0]["cursor_position"], json!([19, 19]), "the newest of twenty");
     assert_eq!((&diff["count"], &diff["room_id"]), (&json!(3), &json!("r")));
     served.advance(600_001);
     ana.nothing_more().await;
@@ -84,9 +63,7 @@ async fn generations_see_the_same() {
     present.catch_up().await;
     let mut mover = served.client_in("mover", "r").await;
     for n in 0..50 {
-        mover.send(
-            json!({"type": "update_presence", "cursor_position": [n, 0], "metadata": {"n": n}}),
-        );
+        mover.send(json!({"type": "update_presence", "cursor_position": [n, 0], "metadata": {"n": n}}));
     }
     for client in [&mut old, &mut present] {
         let last = client
@@ -99,16 +76,9 @@ async fn generations_see_the_same() {
     }
     until("the last difference", async || {
         let diff = diff.expect("presence_diff").await;
-        let of_mover = |list: &Value| {
-            list.as_array()
-                .into_iter()
-                .flatten()
-                .find(|p| p["user_id"] == "mover")
-                .cloned()
-        };
+        let of_mover = |list: &Value| list.as_array().into_iter().flatten().find(|p| p["user_id"] == "mover").cloned();
         let person = of_mover(&diff["updated"]).or_else(|| of_mover(&diff["joined"]))?;
-        (person["cursor_position"] == json!([49, 0]) && person["metadata"] == json!({"n": 49}))
-            .then_some(())
+        (person["cursor_position"] == json!([49, 0]) && person["metadata"] == json!({"n": 49})).then_some(())
     })
     .await;
     diff.none_of("presence_updated").await;
@@ -119,9 +89,7 @@ async fn generations_see_the_same() {
 /// Above the bound a room is a count and pages, and nobody is told of each arrival; old clients still are.
 #[tokio::test]
 async fn large_rooms_are_counted_and_paged() {
-    let served = Setup::memory()
-        .with(|config| config.hub.presence_list_max = 5)
-        .start();
+    let served = Setup::memory().with(|config| config.hub.presence_list_max = 5).start();
     let mut crowd = Vec::new();
     let mut first = differing(&served, "a00", "hall").await;
     let mut present = served.client_in("a01", "hall").await;
@@ -130,16 +98,10 @@ async fn large_rooms_are_counted_and_paged() {
     }
     let mut last = served.client("z").await;
     let state = last.join("hall").await;
-    assert_eq!(
-        (&state["user_count"], ids(&state["users"]).len()),
-        (&json!(13), 5)
-    );
+    assert_eq!((&state["user_count"], ids(&state["users"]).len()), (&json!(13), 5));
     assert_eq!(state["more_after"], "a04");
 
-    let mut all: Vec<String> = ids(&state["users"])
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let mut all: Vec<String> = ids(&state["users"]).into_iter().map(str::to_owned).collect();
     let mut after = state["more_after"].clone();
     while after.is_string() {
         last.send(json!({"type": "list_users", "room_id": "hall", "after": after}));
@@ -156,19 +118,11 @@ async fn large_rooms_are_counted_and_paged() {
     first.catch_up().await;
     present.catch_up().await;
     let late = served.client_in("late", "hall").await;
-    let diff = first
-        .expect_where("the count", |m| {
-            m["type"] == "presence_diff" && m["count"] == 14
-        })
-        .await;
+    let diff = first.expect_where("the count", |m| m["type"] == "presence_diff" && m["count"] == 14).await;
     assert_eq!((&diff["joined"], &diff["left"]), (&json!([]), &json!([])));
     present.none_of("user_joined_room").await;
     late.close().await;
-    let diff = first
-        .expect_where("the count", |m| {
-            m["type"] == "presence_diff" && m["count"] == 13
-        })
-        .await;
+    let diff = first.expect_where("the count", |m| m["type"] == "presence_diff" && m["count"] == 13).await;
     assert_eq!(diff["left"], json!([]));
     present.none_of("user_left_room").await;
 }
@@ -182,16 +136,10 @@ async fn two_tabs_are_one_person() {
     assert_eq!(ben.expect("user_joined_room").await["user_id"], "ana");
     let mut second = served.client("ana").await;
     let state = second.join("r").await;
-    assert_eq!(
-        (ids(&state["users"]), &state["user_count"]),
-        (vec!["ana", "ben"], &json!(2))
-    );
+    assert_eq!((ids(&state["users"]), &state["user_count"]), (vec!["ana", "ben"], &json!(2)));
     quiet([&mut ben, &mut first, &mut second]).await;
     second.send(json!({"type": "update_presence", "current_action": "editing"}));
-    assert_eq!(
-        ben.expect("presence_updated").await["current_action"],
-        "editing"
-    );
+    assert_eq!(ben.expect("presence_updated").await["current_action"], "editing");
     first.send(json!({"type": "leave_room", "room_id": "r"}));
     first.settle().await;
     ben.none_of("user_left_room").await;
@@ -199,10 +147,7 @@ async fn two_tabs_are_one_person() {
     second.close().await;
     assert_eq!(ben.expect("user_left_room").await["user_id"], "ana");
     // The person is still connected, in no room.
-    assert_eq!(
-        served.get("/realtime/user-presence/ana").await.ok()["floor_id"],
-        Value::Null
-    );
+    assert_eq!(served.get("/realtime/user-presence/ana").await.ok()["floor_id"], Value::Null);
 }
 
 /// Coming online and going offline concerns only those who share a room: the original told everybody.
@@ -237,20 +182,10 @@ async fn going_offline_is_told_once() {
     ana.settle().await;
     ben.settle().await;
     let heard = ben.rest().await;
-    assert_eq!(
-        heard.iter().filter(|m| m["type"] == "user_joined").count(),
-        1,
-        "{heard:?}"
-    );
+    assert_eq!(heard.iter().filter(|m| m["type"] == "user_joined").count(), 1, "{heard:?}");
     ana.close().await;
-    ben.expect_where("left the first", |m| {
-        m["type"] == "user_left_room" && m["room_id"] == "floor_1"
-    })
-    .await;
-    ben.expect_where("left the second", |m| {
-        m["type"] == "user_left_room" && m["room_id"] == "floor_2"
-    })
-    .await;
+    ben.expect_where("left the first", |m| m["type"] == "user_left_room" && m["room_id"] == "floor_1").await;
+    ben.expect_where("left the second", |m| m["type"] == "user_left_room" && m["room_id"] == "floor_2").await;
     ben.expect("user_left").await;
     ben.nothing_more().await;
 }
@@ -265,24 +200,14 @@ async fn nobody_appears_where_it_has_not_joined() {
     assert_eq!(ana.expect("error").await["code"], "not_a_member");
     quiet([&mut ana, &mut ben]).await;
     let seen = served.get("/realtime/user-presence/ana").await.ok();
-    assert_eq!(
-        (&seen["floor_id"], &seen["building_id"]),
-        (&json!("hq:1"), &json!("hq"))
-    );
-    assert_eq!(
-        seen["current_action"],
-        Value::Null,
-        "a refused message changes nothing"
-    );
+    assert_eq!((&seen["floor_id"], &seen["building_id"]), (&json!("hq:1"), &json!("hq")));
+    assert_eq!(seen["current_action"], Value::Null, "a refused message changes nothing");
     // In two rooms, it is shown on the one that it names.
     ana.join("hq:2").await;
     ben.catch_up().await;
     let mut cem = served.client_in("cem", "hq:1").await;
     ana.send(json!({"type": "update_presence", "floor_id": "hq:1", "current_action": "here"}));
-    assert_eq!(
-        cem.expect("presence_updated").await["current_action"],
-        "here"
-    );
+    assert_eq!(cem.expect("presence_updated").await["current_action"], "here");
     ben.none_of("presence_updated").await;
 }
 
@@ -301,12 +226,8 @@ async fn a_join_begins_with_the_whole_truth() {
         json!({"user_id": "ana", "username": "User_ana", "current_action": "editing", "cursor_position": {"x": 1},
             "metadata": {"c": "red"}})
     );
-    let mut locked: Vec<&str> = state["locks"]
-        .as_array()
-        .expect("locks")
-        .iter()
-        .filter_map(|l| l["resource_id"].as_str())
-        .collect();
+    let mut locked: Vec<&str> =
+        state["locks"].as_array().expect("locks").iter().filter_map(|l| l["resource_id"].as_str()).collect();
     locked.sort_unstable();
     assert_eq!(locked, ["door", "stairs"]);
     ben.nothing_more().await;
@@ -416,10 +337,7 @@ async fn every_message_is_accounted_for_once() {
             }
         }
     }
-    assert!(
-        accounted.is_empty(),
-        "of {count} messages some were accounted for twice: {accounted:?}"
-    );
+    assert!(accounted.is_empty(), "of {count} messages some were accounted for twice: {accounted:?}");
 }
 
 /// Where one message leads to another's answer later, that answer names no message: its `id` is spent.
@@ -429,14 +347,13 @@ async fn a_late_answer_is_no_second_account() {
     let mut ana = served.client_in("ana", "hq:1").await;
     let mut ben = served.client_in("ben", "hq:1").await;
     let lock = ana.lock("object_edit", "door").await;
-    ben.send(json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": "door", "wait_ms": 5000, "id": 9}));
+    ben.send(
+        json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": "door", "wait_ms": 5000, "id": 9}),
+    );
     let queued = ben.expect("lock_queued").await;
     assert_eq!(ben.expect("ack").await["id"], 9);
     ana.send(json!({"type": "release_lock", "lock_id": lock}));
     let response = ben.expect("lock_response").await;
-    assert_eq!(
-        (&response["ticket"], response.get("id")),
-        (&queued["ticket"], None)
-    );
+    assert_eq!((&response["ticket"], response.get("id")), (&queued["ticket"], None));
     ben.none_of("ack").await;
 }
