@@ -54,6 +54,19 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// All members of an object that is written already.
+    pub fn members_of(&mut self, object: &[u8]) -> &mut Self {
+        let members = &object[1..object.len() - 1];
+        if !members.is_empty() {
+            if !self.empty {
+                self.out.push(b',');
+            }
+            self.empty = false;
+            self.out.extend_from_slice(members);
+        }
+        self
+    }
+
     /// An integer.
     pub fn int(&mut self, key: &str, value: u64) -> &mut Self {
         integer(self.key(key), value);

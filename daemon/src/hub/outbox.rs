@@ -11,8 +11,10 @@
 //! A frame that was begun is always finished: nothing is ever written into the middle of another frame.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
 use super::RoomKey;
 use super::arena::{Arena, Class, Span};
@@ -41,6 +43,8 @@ pub struct Outbox {
     spans: SmallVec<[Span; 2]>,
     /// What earlier turns could not write.
     pub backlog: Option<Box<Backlog>>,
+    /// Held for whoever writes the backlog, and never sent anything: when it is dropped, the connection is gone.
+    pub drain: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Outbox {

@@ -203,7 +203,7 @@ pub struct Host {
     pub id: BuildingId,
     /// Its state, which may be ahead of the log's committed end.
     pub building: Building,
-    /// Batches with settled events of this building that are not committed yet.
+    /// Batches in which something of this building waits to be told.
     pub unsettled: u32,
     /// When it next has something to do by itself, as entered in the hub's calendar.
     pub due: Option<Mono>,

@@ -145,6 +145,20 @@ impl Client {
         }
     }
 
+    /// The very next message, or nothing at the end of the connection.
+    pub async fn heard(&mut self) -> Option<Value> {
+        if let Some(message) = self.waiting.pop_front() {
+            return Some(message);
+        }
+        if self.closed.is_some() {
+            return None;
+        }
+        match self.hear("a message or the end").await {
+            Heard::Message(message) => Some(message),
+            Heard::Closed(_) => None,
+        }
+    }
+
     /// The next message of this type. Others that come before it wait for their turn.
     pub async fn expect(&mut self, kind: &str) -> Value {
         self.expect_where(kind, |message| message["type"] == kind).await
