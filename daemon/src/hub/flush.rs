@@ -152,13 +152,9 @@ impl Hub {
                 let (watch, gone) = oneshot::channel();
                 new_drains.push(Drain { key, sink, gone });
                 self.drains.push(key);
-<<<<<<< HEAD
+                conn.outbox.drain = Some(watch);
                 if conn.encoding == Encoding::Sse || conn.features.batch {
                     // Frames that were written otherwise than they lie in the arena: their rest is one begun frame.
-=======
-                conn.outbox.drain = Some(watch);
-                if conn.encoding == Encoding::Sse {
->>>>>>> 8ea29179d208096b7d66712048148a6bdab1268b
                     conn.outbox.backlog = Some(Box::new(Backlog::starting_with(&bytes[n..])));
                 } else {
                     conn.outbox.backlog = Some(Box::default());
