@@ -176,6 +176,46 @@ async fn answers_are_never_dropped_and_too_many_of_them_close() {
 }
 
 #[tokio::test]
+async fn whoever_missed_much_in_many_rooms_gets_it_one_room_after_the_other() {
+    let served = setup().with(|config| config.hub.control_bytes_max = 64 << 10).start();
+    let rooms: Vec<String> = (0..12).map(|n| format!("room {n}")).collect();
+    let mut ben = served.client("ben").await;
+    let mut epoch = Value::Null;
+    for room in &rooms {
+        epoch = ben.join(room).await["epoch"].clone();
+        for _ in 0..15 {
+            let text = "x".repeat(MESSAGE_BYTES);
+            ben.send(json!({"type": "broadcast", "room_id": room, "message": text, "id": "shout"}));
+            ben.expect("ack").await;
+        }
+        ben.forget();
+    }
+    let mut raw = Raw::narrow(served.http).await;
+    raw.upgrade("/v1/realtime/ws/ana").await;
+    raw.text(&json!({"type": "hello", "protocol": 2}).to_string()).await;
+    let join = |room: &str| json!({"type": "join_room", "room_id": room, "since": {"epoch": epoch, "seq": 0}}).to_string();
+    for room in &rooms {
+        raw.text(&join(room)).await;
+    }
+    let (mut whole, mut asked_again) = (0, 0);
+    while whole < rooms.len() {
+        let message = message(&mut raw).await;
+        match message["type"].as_str() {
+            Some("room_state") => {
+                assert_eq!(message["missed"].as_array().map(Vec::len), Some(15), "never a part");
+                whole += 1;
+            }
+            Some("resync_required") => {
+                asked_again += 1;
+                raw.text(&join(message["room_id"].as_str().expect("an id"))).await;
+            }
+            _ => {}
+        }
+    }
+    assert!(asked_again > 0, "the rooms were too much at once");
+}
+
+#[tokio::test]
 async fn nothing_is_left_when_everybody_has_gone() {
     let served = setup().start();
     let mut ben = served.client_in("ben", "r").await;
