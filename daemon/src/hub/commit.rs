@@ -218,11 +218,24 @@ impl Hub {
     }
 
     fn tell_restated(&mut self, conn: ConnKey, room: RoomKey, what: &Restated, bytes: &[u8]) {
-        if self.conn(conn).is_none() {
-            return;
-        }
+        let enough_bytes = self.settings.outbox.control_bytes / 2;
+        let Some(c) = self.conn(conn) else { return };
         match what {
-            Restated::State { id, .. } => self.tell_room_state(conn.slot, room, id.as_deref(), bytes),
+            Restated::State { since: Some(_), .. } if c.hello && c.outbox.waiting() > enough_bytes => {
+                // What was missed in several rooms may be too much at once. The client reads this behind the other
+                // states and asks again then.
+                let seq =
+                    self.hosts[self.rooms[room as usize].host as usize].building.seq(&self.rooms[room as usize].id);
+                let (at, id, epoch) = (self.wall, self.rooms[room as usize].id.clone(), self.epoch.clone());
+                self.metrics.resyncs.inc(ResyncReason::OutboxFull);
+                self.tell_conn(conn.slot, Class::Control, Some(room), |out| {
+                    outbound::resync_required(out, at, &id, "slow_consumer", &epoch, seq);
+                });
+            }
+            Restated::State { since, id } => {
+                let class = if since.is_some() && c.hello { Class::State } else { Class::Control };
+                self.tell_room_state(conn.slot, room, id.as_deref(), class, bytes);
+            }
             Restated::Missed { .. } => {
                 let span = self.arena.framed(Class::Control, Some(room), bytes);
                 self.send(Target::Conn(conn), Class::Control, span);

@@ -369,7 +369,7 @@ impl Hub {
     fn count_deliveries(&self, class: Class, receivers: u64) {
         use crate::metrics::DeliveryClass;
         let class = match class {
-            Class::Control => DeliveryClass::Control,
+            Class::Control | Class::State => DeliveryClass::Control,
             Class::Sequenced => DeliveryClass::Sequenced,
             Class::Latest { .. } => DeliveryClass::Latest,
         };

@@ -476,14 +476,14 @@ impl Hub {
     }
 
     /// Tells a room's state: what is agreed on as it was worked out before, and who is there now.
-    pub(super) fn tell_room_state(&mut self, slot: u32, room: RoomKey, id: Option<&str>, agreed: &[u8]) {
+    pub(super) fn tell_room_state(&mut self, slot: u32, room: RoomKey, id: Option<&str>, class: Class, agreed: &[u8]) {
         let (at, r) = (self.wall, &self.rooms[room as usize]);
         let mut frame = Vec::new();
         super::arena::text_frame(&mut frame, |out| {
             self.with_page(room, None, |people| outbound::room_state(out, at, id, &r.id, people, agreed));
         });
-        let span = self.arena.framed(Class::Control, Some(room), &frame);
-        self.count_deliveries(Class::Control, 1);
+        let span = self.arena.framed(class, Some(room), &frame);
+        self.count_deliveries(class, 1);
         self.push(slot, span);
     }
 

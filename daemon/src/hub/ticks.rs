@@ -84,7 +84,9 @@ impl Hub {
                 return false;
             }
         }
+        // Whoever was sent away by a drain comes back to the next run, which gives everybody the whole grace.
         while self.writable
+            && self.drain.is_none()
             && let Some(&(ends, session)) = self.graces.first()
             && ends <= now
         {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::PATIENCE;
@@ -37,6 +37,15 @@ impl Raw {
     /// Connects and says nothing.
     pub async fn connect(at: SocketAddr) -> Raw {
         let stream = timeout(PATIENCE, TcpStream::connect(at)).await.expect("in time").expect("a connection");
+        stream.set_nodelay(true).expect("an open socket");
+        Raw { stream, read: Vec::new() }
+    }
+
+    /// Connects with a receive buffer of a few kilobytes: the daemon finds out soon that nobody reads.
+    pub async fn narrow(at: SocketAddr) -> Raw {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("an open socket");
+        let stream = timeout(PATIENCE, socket.connect(at)).await.expect("in time").expect("a connection");
         stream.set_nodelay(true).expect("an open socket");
         Raw { stream, read: Vec::new() }
     }
@@ -88,6 +97,19 @@ impl Raw {
             if let Some((frame, len)) = parse(&self.read) {
                 self.read.drain(..len);
                 return Some(frame);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next server-sent event or comment, without the empty line behind it; `None` at the end of the connection.
+    pub async fn event(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.read.windows(2).position(|w| w == b"\n\n") {
+                let event: Vec<u8> = self.read.drain(..end + 2).collect();
+                return Some(String::from_utf8(event[..end].to_vec()).expect("events are UTF-8"));
             }
             if !self.more().await {
                 return None;
