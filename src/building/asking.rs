@@ -75,13 +75,9 @@ impl<'a> Draft<'a> {
             return Reply::Refused(Refusal::RequestNotFound);
         };
         if decision == HolderAnswer::Grant {
-            return match self.grant_request(request, lock, false, message) {
-                Ok(()) => {
-                    self.wake();
-                    Reply::Released { lock: LockId(lock.token) }
-                }
-                Err(reply) => reply,
-            };
+            let reply = self.grant_request(request, lock, false, message);
+            self.wake();
+            return reply;
         }
         self.close(request);
         let notice = Notice::RequestAnswered {
@@ -125,24 +121,21 @@ impl<'a> Draft<'a> {
                 let building = self.building;
                 let mut open = building.requests.for_lock(lock.token).filter(|other| self.is_open(other.id));
                 let first = open.next().unwrap_or(request);
-                if self.grant_request(first, lock, true, &None).is_err() {
+                if !matches!(self.grant_request(first, lock, true, &None), Reply::Released { .. }) {
                     self.lapse(first, lock);
                 }
             }
         }
     }
 
-    fn grant_request(
-        &mut self,
-        request: &Request,
-        lock: &'a Lock,
-        deemed: bool,
-        message: &Option<Box<str>>,
-    ) -> Result<(), Reply> {
-        self.check_session_limit(&request.actor.session).map_err(Reply::Refused)?;
-        let granted = self
-            .hand_over(lock, &request.actor, GrantCause::HandOver, Some(request))
-            .map_err(|blocked_by| Reply::Held { blocked_by })?;
+    fn grant_request(&mut self, request: &Request, lock: &'a Lock, deemed: bool, message: &Option<Box<str>>) -> Reply {
+        if let Err(refusal) = self.check_session_limit(&request.actor.session) {
+            return Reply::Refused(refusal);
+        }
+        let granted = match self.hand_over(lock, &request.actor, GrantCause::HandOver, Some(request)) {
+            Ok(granted) => granted,
+            Err(blocked_by) => return Reply::Held { blocked_by },
+        };
         let notice = Notice::RequestAnswered {
             request: request.id,
             lock: LockId(lock.token),
@@ -155,7 +148,7 @@ impl<'a> Draft<'a> {
         if deemed {
             self.tell_lost(lock, ReleaseReason::HandedOver, None, Some(request.actor.user.clone()));
         }
-        Ok(())
+        Reply::Released { lock: LockId(lock.token) }
     }
 
     fn lapse(&mut self, request: &Request, lock: &Lock) {

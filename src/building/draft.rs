@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::command::{Actor, Facts, LockView, Place, Refusal, Reply, Target};
@@ -14,7 +15,7 @@ use super::notice::{Notice, Notify, RequestEnd, WaitEnd};
 use super::view::BLOCKERS_SHOWN_MAX;
 use super::{Building, Decision, Soft};
 use crate::id::{RoomId, SessionId, UserId};
-use crate::lock::closure::{Closure, Mode, Node, closure, conflict};
+use crate::lock::closure::{Closure, Counts, Mode, Node, NodeMap, closure, conflict};
 use crate::lock::guard::Guard;
 use crate::lock::outlook::Outlook;
 use crate::lock::queue::Waiter;
@@ -43,7 +44,7 @@ pub(super) struct Draft<'a> {
 #[derive(Default)]
 struct Seqs {
     few: SmallVec<[(RoomId, u64); 2]>,
-    many: HashMap<RoomId, u64>,
+    many: HashMap<RoomId, u64, RandomState>,
 }
 
 /// What is to be granted, and why.
@@ -354,11 +355,16 @@ impl<'a> Draft<'a> {
     /// Tells those who stood behind somebody who is gone their new place.
     fn move_up(&mut self) {
         let building = self.building;
-        let gone: Vec<&Waiter> = self.outlook.gone().iter().filter_map(|ticket| building.queue.get(*ticket)).collect();
+        let gone: Vec<&Waiter> = self.outlook.gone().iter().filter_map(|ticket| building.queue.get(ticket)).collect();
         let gone: Vec<(&Waiter, Closure<'_>)> = gone.into_iter().map(|waiter| (waiter, waiter.closure())).collect();
+        let mut wanted_by_gone = NodeMap::<Counts>::default();
+        gone.iter().for_each(|(_, closure)| wanted_by_gone.add(closure));
         let left: Vec<&Waiter> = self.outlook.waiters().collect();
         for waiter in left {
             let wanted = waiter.closure();
+            if !wanted_by_gone.exclude(&wanted) {
+                continue;
+            }
             let was_ahead = |(other, theirs): &&(&Waiter, Closure<'_>)| {
                 other.actor.session != waiter.actor.session && other.precedes(waiter) && conflict(theirs, &wanted)
             };

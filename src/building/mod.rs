@@ -24,6 +24,7 @@ mod view;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use self::acquire::Wish;
@@ -128,7 +129,7 @@ pub struct Building {
     queue: Queue,
     requests: Requests,
     timers: Timers,
-    suspended: HashMap<SessionId, Mono>,
+    suspended: HashMap<SessionId, Mono, RandomState>,
 }
 
 impl Building {
@@ -145,7 +146,7 @@ impl Building {
             queue: Queue::default(),
             requests: Requests::default(),
             timers: Timers::default(),
-            suspended: HashMap::new(),
+            suspended: HashMap::default(),
         }
     }
 
@@ -255,14 +256,14 @@ impl Building {
         self.rooms.seq(room)
     }
 
-    /// Everything in `room` after `since`, or why that cannot be given in full.
-    pub fn missed(&self, room: &RoomId, since: u64) -> Result<Vec<Missed<'_>>, Gap> {
-        self.rooms.missed(room, since)
-    }
-
     /// The smallest `since` for which [`Building::missed`] can still give everything.
     pub fn oldest(&self, room: &RoomId) -> u64 {
         self.rooms.oldest(room)
+    }
+
+    /// Everything in `room` after `since`, or why that cannot be given in full.
+    pub fn missed(&self, room: &RoomId, since: u64) -> Result<Vec<Missed<'_>>, Gap> {
+        self.rooms.missed(room, since)
     }
 
     /// The tokens of all locks held, in order.

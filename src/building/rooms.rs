@@ -2,10 +2,11 @@
 //!
 //! A room counts what its members may see (`seq`, without holes) and keeps the youngest part of it, bounded by count
 //! and by bytes. A room that has seen something is never forgotten, for its next number must be right.
-//! Rooms have a dense index, so that the lock table can keep what it knows about a floor beside it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::event::{Event, Sighting};
 use super::settings::Settings;
@@ -37,7 +38,7 @@ pub enum Gap {
 /// The rooms of a building.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rooms {
-    by_id: HashMap<RoomId, RoomIx>,
+    by_id: HashMap<RoomId, RoomIx, RandomState>,
     list: Vec<Room>,
 }
 
@@ -73,6 +74,12 @@ impl Rooms {
         self.find(room).map_or(0, |ix| self.at(ix).seq)
     }
 
+    /// The smallest sequence number after which everything is still kept.
+    pub(crate) fn oldest(&self, room: &RoomId) -> u64 {
+        let room = self.find(room).map(|ix| self.at(ix));
+        room.map_or(0, |room| room.seq - room.kept.len() as u64)
+    }
+
     /// All rooms, in order of id.
     pub(crate) fn sorted(&self) -> Vec<&Room> {
         let mut rooms: Vec<&Room> = self.list.iter().collect();
@@ -90,12 +97,6 @@ impl Rooms {
         let first = since.saturating_add(1);
         let kept = room.kept.iter().skip(skip as usize);
         Ok(kept.zip(first..).map(|(k, seq)| Missed { seq, event: &k.event, target: k.target as usize }).collect())
-    }
-
-    /// The smallest sequence number after which everything is still kept.
-    pub(crate) fn oldest(&self, room: &RoomId) -> u64 {
-        let room = self.find(room).map(|ix| self.at(ix));
-        room.map_or(0, |room| room.seq - room.kept.len() as u64)
     }
 
     /// The room's index; a room that was never seen begins at 0.

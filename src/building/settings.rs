@@ -9,7 +9,7 @@ pub struct Settings {
     pub locks: LockSettings,
     /// How many events a room keeps for those who come back.
     pub history_events_max: usize,
-    /// How many bytes of events a room keeps, by [`super::rooms`]' own estimate.
+    /// How many bytes of events a room keeps, by the estimate that is the same on every machine.
     pub history_bytes_max: usize,
     /// How long a `client_msg_id` is remembered at least.
     pub dedup_ms: u64,

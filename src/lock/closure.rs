@@ -164,13 +164,6 @@ impl<T: Default> NodeMap<T> {
             _ => {}
         }
     }
-
-    /// Every node about which there is something, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Node<'_>, &T)> {
-        let floors = self.floors.iter().map(|(floor, it)| (Node::Floor(floor), it));
-        let items = self.items.iter().map(|(item, it)| (Node::Item(item), it));
-        std::iter::once((Node::Building, &self.building)).chain(floors).chain(items)
-    }
 }
 
 impl NodeMap<Counts> {

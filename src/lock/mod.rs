@@ -6,9 +6,9 @@ pub(crate) mod lease;
 pub(crate) mod outlook;
 pub(crate) mod queue;
 pub(crate) mod request;
+pub(crate) mod small_set;
 pub(crate) mod table;
 pub(crate) mod timer;
-pub(crate) mod token_set;
 pub(crate) mod waits_for;
 
 use std::fmt;

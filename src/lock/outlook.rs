@@ -4,13 +4,15 @@
 //! released may be granted to a waiter, a hand-over is a release and a grant. An outlook is the table and the queue
 //! with the changes so far laid over them. Whether a lock can be granted is answered here and nowhere else.
 
+use std::cell::OnceCell;
+
 use smallvec::SmallVec;
 
 use super::closure::{Closure, Counts, Node, NodeMap, closure, conflict};
 use super::guard::{Guard, Guards};
 use super::queue::{Queue, Waiter};
+use super::small_set::SmallSet;
 use super::table::{Lock, Table};
-use super::token_set::TokenSet;
 use super::{LockType, Ticket, Token};
 use crate::building::command::Target;
 use crate::id::SessionId;
@@ -29,12 +31,12 @@ pub(crate) struct Outlook<'a> {
     pub(crate) table: &'a Table,
     pub(crate) queue: &'a Queue,
     guards: Guards,
-    released: TokenSet,
+    released: SmallSet<Token>,
     grants: Vec<Grant>,
-    gone: SmallVec<[Ticket; 2]>,
+    gone: SmallSet<Ticket>,
     stirs: bool,
-    /// What `released` and `grants` change. Absent while nothing has changed that anybody could ask about.
-    change: Option<Box<Change>>,
+    /// What `released` and `grants` change, gathered when it is first asked for: mostly nobody asks.
+    change: OnceCell<Box<Change>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +56,8 @@ pub(crate) enum Obstacle {
 
 impl<'a> Outlook<'a> {
     pub(crate) fn new(table: &'a Table, queue: &'a Queue, guards: Guards) -> Self {
-        let (released, grants, gone) = (TokenSet::default(), Vec::new(), SmallVec::new());
-        Outlook { table, queue, guards, released, grants, gone, stirs: false, change: None }
+        let (released, grants, gone) = (SmallSet::default(), Vec::new(), SmallSet::default());
+        Outlook { table, queue, guards, released, grants, gone, stirs: false, change: OnceCell::new() }
     }
 
     /// The lock, if it is still held and was not granted by this decision itself.
@@ -65,31 +67,36 @@ impl<'a> Outlook<'a> {
 
     /// Whether the waiter still waits.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
-        !self.gone.contains(&ticket) && self.queue.get(ticket).is_some()
+        !self.gone.contains(ticket) && self.queue.get(ticket).is_some()
     }
 
     /// Those who still wait, the first who came first.
     pub(crate) fn waiters(&self) -> impl Iterator<Item = &'a Waiter> {
-        self.queue.iter().filter(|waiter| !self.gone.contains(&waiter.ticket))
+        self.queue.iter().filter(|waiter| !self.gone.contains(waiter.ticket))
     }
 
-    pub(crate) fn gone(&self) -> &[Ticket] {
+    /// Those who waited before this decision and do not any more.
+    pub(crate) fn gone(&self) -> &SmallSet<Ticket> {
         &self.gone
     }
 
     pub(crate) fn release(&mut self, lock: &Lock) {
         self.released.insert(lock.token);
-        self.stirs |= self.queue.may_conflict(&lock.closure());
-        self.change.get_or_insert_default().less.add(&lock.closure());
+        self.stirs |= !self.queue.is_empty() && self.queue.may_conflict(&lock.closure());
+        if let Some(change) = self.change.get_mut() {
+            change.less.add(&lock.closure());
+        }
     }
 
     pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &[Target]) {
-        self.change.get_or_insert_default().more.add(&closure(lock_type, targets));
+        if let Some(change) = self.change.get_mut() {
+            change.more.add(&closure(lock_type, targets));
+        }
         self.grants.push(Grant { session: session.clone(), lock_type, targets: targets.into() });
     }
 
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
-        self.gone.push(ticket);
+        self.gone.insert(ticket);
         self.stirs = true;
     }
 
@@ -173,7 +180,10 @@ impl<'a> Outlook<'a> {
         if self.held_by_others(&wanted, &waiter.actor.session) {
             return false;
         }
-        !self.guards.hold(Guard::Fifo) || !self.waiters().any(|other| self.comes_before(other, waiter, &wanted))
+        // Most waiters have no rival at all, which the queue knows without looking at anybody.
+        !self.guards.hold(Guard::Fifo)
+            || !self.queue.has_rival(&wanted)
+            || !self.waiters().any(|other| self.comes_before(other, waiter, &wanted))
     }
 
     /// What a session holds and waits for.
@@ -191,10 +201,23 @@ impl<'a> Outlook<'a> {
 
     fn counts(&self, node: Node<'_>) -> Counts {
         let counts = self.table.counts(node);
-        match &self.change {
-            None => counts,
-            Some(change) => counts.plus(change.more.counts(node)).minus(change.less.counts(node)),
+        if self.released.is_empty() && self.grants.is_empty() {
+            return counts;
         }
+        let change = self.change.get_or_init(|| Box::new(self.gather()));
+        let more = counts.plus(change.more.counts(node));
+        more.minus(change.less.counts(node))
+    }
+
+    fn gather(&self) -> Change {
+        let mut change = Change::default();
+        for lock in self.released.iter().filter_map(|token| self.table.get(token)) {
+            change.less.add(&lock.closure());
+        }
+        for grant in &self.grants {
+            change.more.add(&closure(grant.lock_type, &grant.targets));
+        }
+        change
     }
 
     fn own_counts(&self, node: Node<'_>, session: &SessionId) -> Counts {

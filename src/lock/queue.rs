@@ -99,6 +99,15 @@ impl Queue {
         !self.is_empty() && self.wanted.exclude(closure)
     }
 
+    /// Whether anybody who waits might stand in the way of one of the waiters, whose closure this is. Cheap, as above.
+    pub(crate) fn has_rival(&self, of_waiter: &Closure<'_>) -> bool {
+        of_waiter.iter().any(|&(node, mode)| {
+            let mut itself = Counts::NONE;
+            itself.add(mode);
+            self.wanted.counts(node).minus(itself).exclude(mode)
+        })
+    }
+
     /// How many wait for the most wanted thing of this closure.
     pub(crate) fn longest(&self, closure: &Closure<'_>) -> u32 {
         let wanted = closure.iter().filter(|(_, mode)| *mode == Mode::Exclusive);

@@ -5,15 +5,17 @@
 //! question whether a lock can be granted costs the depth of the tree and not the number of holders.
 //! The table grants nothing and refuses nothing: that is decided before ([`super::outlook`]).
 
+mod check;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::closure::{Closure, Counts, Mode, Node, NodeMap, closure, conflict};
+use super::closure::{Closure, Counts, Mode, Node, closure, conflict};
 use super::lease::Lease;
-use super::token_set::TokenSet;
+use super::small_set::SmallSet;
 use super::{LockType, Token};
 use crate::building::command::{Actor, Place, Target};
 use crate::building::event::{LockGranted, LockedTarget, Scope};
@@ -75,7 +77,7 @@ pub(crate) fn same_resources(a: &[Target], b: &[Target]) -> bool {
 
 /// Who holds a node. All exclusive holders of a node are one session.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holders {
+struct Holders {
     intents: u32,
     exclusives: SmallVec<[Token; 1]>,
 }
@@ -84,16 +86,37 @@ impl Holders {
     fn counts(&self) -> Counts {
         Counts { intents: self.intents, exclusives: self.exclusives.len() as u32 }
     }
+
+    fn add(&mut self, mode: Mode, token: Token) {
+        match mode {
+            Mode::Intent => self.intents += 1,
+            Mode::Exclusive => self.exclusives.push(token),
+        }
+    }
+
+    fn remove(&mut self, mode: Mode, token: Token) {
+        match mode {
+            Mode::Intent => self.intents -= 1,
+            Mode::Exclusive => self.exclusives.retain(|other| *other != token),
+        }
+    }
+}
+
+/// What is known at a room or a resource: the locks that are seen there, and who holds the node of that name.
+#[derive(Clone, Debug, Default)]
+struct Spot {
+    locks: SmallSet<Token>,
+    holders: Holders,
 }
 
 /// The locks of a building.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     locks: BTreeMap<Token, Box<Lock>>,
-    nodes: NodeMap<Holders>,
-    by_session: HashMap<SessionId, TokenSet, RandomState>,
-    by_resource: HashMap<ResourceId, TokenSet, RandomState>,
-    by_room: HashMap<RoomId, TokenSet, RandomState>,
+    by_session: HashMap<SessionId, SmallSet<Token>, RandomState>,
+    building: Holders,
+    rooms: HashMap<RoomId, Spot, RandomState>,
+    resources: HashMap<ResourceId, Spot, RandomState>,
     views: usize,
     last: Option<Token>,
 }
@@ -101,10 +124,10 @@ pub(crate) struct Table {
 impl Table {
     /// Takes in what the log says. A token that is held already changes nothing.
     pub(crate) fn insert(&mut self, granted: &LockGranted) {
-        if granted.targets.is_empty() || self.locks.contains_key(&granted.token) {
+        let token = granted.token;
+        if granted.targets.is_empty() || self.locks.contains_key(&token) {
             return;
         }
-        let token = granted.token;
         let lock = Box::new(Lock {
             token,
             lock_type: granted.lock_type,
@@ -119,44 +142,14 @@ impl Table {
             metadata: granted.metadata.clone(),
             lease: Lease::unarmed(granted.ttl_ms),
         });
-        for &(node, mode) in &lock.closure() {
-            let holders = self.nodes.entry(node);
-            match mode {
-                Mode::Intent => holders.intents += 1,
-                Mode::Exclusive => holders.exclusives.push(token),
-            }
-        }
-        index(&mut self.by_session, &lock.session, token);
-        for target in &lock.targets {
-            index(&mut self.by_resource, &target.resource, token);
-            for room in target.place.rooms() {
-                index(&mut self.by_room, room, token);
-            }
-        }
-        self.views += usize::from(lock.is_view());
+        self.enter(&lock);
         self.locks.insert(token, lock);
         self.last = self.last.max(Some(token));
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Box<Lock>> {
         let lock = self.locks.remove(&token)?;
-        self.views -= usize::from(lock.is_view());
-        for &(node, mode) in &lock.closure() {
-            self.nodes.change(node, |holders| {
-                match mode {
-                    Mode::Intent => holders.intents -= 1,
-                    Mode::Exclusive => holders.exclusives.retain(|t| *t != token),
-                }
-                holders.counts() == Counts::NONE
-            });
-        }
-        unindex(&mut self.by_session, &lock.session, token);
-        for target in &lock.targets {
-            unindex(&mut self.by_resource, &target.resource, token);
-            for room in target.place.rooms() {
-                unindex(&mut self.by_room, room, token);
-            }
-        }
+        self.leave(&lock);
         Some(lock)
     }
 
@@ -197,25 +190,33 @@ impl Table {
     }
 
     pub(crate) fn count_of_session(&self, session: &SessionId) -> usize {
-        self.by_session.get(session).map_or(0, TokenSet::len)
+        self.by_session.get(session).map_or(0, SmallSet::len)
     }
 
     pub(crate) fn on_resource<'a>(&'a self, resource: &ResourceId) -> impl Iterator<Item = &'a Lock> + use<'a> {
-        self.resolve(self.by_resource.get(resource))
+        self.resolve(self.resources.get(resource).map(|spot| &spot.locks))
     }
 
     pub(crate) fn in_room<'a>(&'a self, room: &RoomId) -> impl Iterator<Item = &'a Lock> + use<'a> {
-        self.resolve(self.by_room.get(room))
+        self.resolve(self.rooms.get(room).map(|spot| &spot.locks))
     }
 
     /// How many hold a node, by mode.
     pub(crate) fn counts(&self, node: Node<'_>) -> Counts {
-        self.nodes.get(node).map_or(Counts::NONE, Holders::counts)
+        self.holders(node).map_or(Counts::NONE, Holders::counts)
     }
 
     /// The exclusive holders of a node.
     pub(crate) fn exclusives(&self, node: Node<'_>) -> &[Token] {
-        self.nodes.get(node).map_or(&[], |holders| &holders.exclusives)
+        self.holders(node).map_or(&[], |holders| &holders.exclusives)
+    }
+
+    fn holders(&self, node: Node<'_>) -> Option<&Holders> {
+        match node {
+            Node::Building => Some(&self.building),
+            Node::Floor(floor) => self.rooms.get(floor).map(|spot| &spot.holders),
+            Node::Item(item) => self.resources.get(item).map(|spot| &spot.holders),
+        }
     }
 
     /// Locks that exclude `wanted` and are not left out by `skip`: at most `max`, the smallest tokens of each node.
@@ -246,68 +247,86 @@ impl Table {
         found
     }
 
-    /// Whether indexes and locks tell the same, and no two sessions exclude each other (L1, L7).
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let mut again = NodeMap::<Counts>::default();
-        let (mut sessions, mut resources, mut rooms) = (0, 0, 0);
-        for lock in self.iter() {
-            again.add(&lock.closure());
-            sessions += 1;
-            resources += lock.targets.len();
-            rooms += lock.targets.iter().map(|t| t.place.rooms().len()).sum::<usize>();
+    /// Finds a lock by everything that it is found by, from now on.
+    fn enter(&mut self, lock: &Lock) {
+        let token = lock.token;
+        let closure = lock.closure();
+        if let Some(mode) = mode_at(&closure, Node::Building) {
+            self.building.add(mode, token);
         }
-        for (node, holders) in self.nodes.iter() {
-            if holders.counts() != again.counts(node) {
-                return Err(format!("L7: {node:?} counts {holders:?}, its locks give {:?}", again.counts(node)));
+        for target in &lock.targets {
+            for room in target.place.rooms() {
+                let spot = at(&mut self.rooms, room);
+                // A lock that names a room twice is there once.
+                if spot.locks.insert(token)
+                    && let Some(mode) = mode_at(&closure, Node::Floor(room))
+                {
+                    spot.holders.add(mode, token);
+                }
             }
-            let mut owners = holders.exclusives.iter().map(|t| self.get(*t).map(|lock| &lock.session));
-            let Some(owner) = owners.next() else { continue };
-            let Some(owner) = owner else {
-                return Err(format!("L7: {node:?} is held by a token without a lock"));
-            };
-            if owners.any(|other| other != Some(owner)) {
-                return Err(format!("L1: {node:?} is held exclusively by two sessions: {holders:?}"));
-            }
-            let below = |lock: &&Lock| lock.closure().contains(&(node, Mode::Intent));
-            let own = self.of_session(owner).filter(below).count();
-            if own != holders.intents as usize {
-                return Err(format!("L1: {node:?} is held exclusively by {owner} and wanted below by another session"));
+            let spot = at(&mut self.resources, &target.resource);
+            if spot.locks.insert(token)
+                && let Some(mode) = mode_at(&closure, Node::Item(&target.resource))
+            {
+                spot.holders.add(mode, token);
             }
         }
-        let indexed = |sets: &mut dyn Iterator<Item = &TokenSet>| sets.map(TokenSet::len).sum::<usize>();
-        let counted = (
-            indexed(&mut self.by_session.values()),
-            indexed(&mut self.by_resource.values()),
-            indexed(&mut self.by_room.values()),
-        );
-        // A thing that names a room twice is indexed there once.
-        if counted.0 != sessions || counted.1 > resources || counted.2 > rooms {
-            return Err(format!("indexes hold {counted:?}, the locks {:?}", (sessions, resources, rooms)));
-        }
-        if self.locks.keys().next_back().copied() > self.last {
-            return Err(format!("L2: a lock is younger than the last token {:?}", self.last));
-        }
-        Ok(())
+        at(&mut self.by_session, &lock.session).insert(token);
+        self.views += usize::from(lock.is_view());
     }
 
-    fn resolve<'a>(&'a self, tokens: Option<&'a TokenSet>) -> impl Iterator<Item = &'a Lock> {
-        tokens.into_iter().flat_map(TokenSet::iter).filter_map(|token| self.get(token))
+    fn leave(&mut self, lock: &Lock) {
+        let token = lock.token;
+        let closure = lock.closure();
+        if let Some(mode) = mode_at(&closure, Node::Building) {
+            self.building.remove(mode, token);
+        }
+        let leave = |spot: &mut Spot, node: Node<'_>| {
+            if spot.locks.remove(token)
+                && let Some(mode) = mode_at(&closure, node)
+            {
+                spot.holders.remove(mode, token);
+            }
+            spot.locks.is_empty()
+        };
+        for target in &lock.targets {
+            for room in target.place.rooms() {
+                tidy(&mut self.rooms, room, |spot| leave(spot, Node::Floor(room)));
+            }
+            let resource = &target.resource;
+            tidy(&mut self.resources, resource, |spot| leave(spot, Node::Item(resource)));
+        }
+        tidy(&mut self.by_session, &lock.session, |tokens| {
+            tokens.remove(token);
+            tokens.is_empty()
+        });
+        self.views -= usize::from(lock.is_view());
+    }
+
+    fn resolve<'a>(&'a self, tokens: Option<&'a SmallSet<Token>>) -> impl Iterator<Item = &'a Lock> {
+        tokens.into_iter().flat_map(SmallSet::iter).filter_map(|token| self.get(token))
     }
 }
 
-fn index<K: Clone + Eq + std::hash::Hash>(map: &mut HashMap<K, TokenSet, RandomState>, key: &K, token: Token) {
-    match map.get_mut(key) {
-        Some(set) => set.insert(token),
-        None => map.entry(key.clone()).or_default().insert(token),
-    }
+/// The mode that a closure has on a node.
+fn mode_at(closure: &Closure<'_>, node: Node<'_>) -> Option<Mode> {
+    let there = closure.iter().find(|(other, _)| *other == node);
+    there.map(|(_, mode)| *mode)
 }
 
-fn unindex<K: Eq + std::hash::Hash>(map: &mut HashMap<K, TokenSet, RandomState>, key: &K, token: Token) {
-    if let Some(set) = map.get_mut(key) {
-        set.remove(token);
-        if set.is_empty() {
-            map.remove(key);
-        }
+/// What is kept under a key, made when there is nothing yet.
+fn at<'m, K: Clone + Eq + std::hash::Hash, V: Default>(map: &'m mut HashMap<K, V, RandomState>, key: &K) -> &'m mut V {
+    map.entry(key.clone()).or_default()
+}
+
+/// Changes what is kept under a key, and forgets it when `change` says that nothing is left.
+fn tidy<K: Eq + std::hash::Hash, V>(
+    map: &mut HashMap<K, V, RandomState>,
+    key: &K,
+    change: impl FnOnce(&mut V) -> bool,
+) {
+    if map.get_mut(key).is_some_and(change) {
+        map.remove(key);
     }
 }
 

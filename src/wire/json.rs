@@ -1,5 +1,7 @@
-//! Writing JSON objects straight into a byte buffer, and a look at how deep a text nests.
+//! Writing JSON objects straight into a byte buffer, and two looks at a text before it is parsed: how deep it nests, and
+//! whether it holds halves of characters.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write as _;
 
@@ -49,6 +51,19 @@ impl<'a> Object<'a> {
         out.push(b'"');
         out.extend_from_slice(value);
         out.push(b'"');
+        self
+    }
+
+    /// All members of an object that is written already.
+    pub fn members_of(&mut self, object: &[u8]) -> &mut Self {
+        let members = &object[1..object.len() - 1];
+        if !members.is_empty() {
+            if !self.empty {
+                self.out.push(b',');
+            }
+            self.empty = false;
+            self.out.extend_from_slice(members);
+        }
         self
     }
 
@@ -181,9 +196,63 @@ pub fn deeper_than(text: &str, max: usize) -> bool {
     false
 }
 
+/// The text with U+FFFD in the place of every `\u` escape that is half of a surrogate pair.
+///
+/// JSON's grammar allows such halves, and programs that cut a text in the middle of an emoji send them. What we do not
+/// parse we pass on as it is, and many receivers cannot read a text with half a character: one sender's message would
+/// break the others. Browsers replace such halves in the same way wherever text leaves them.
+pub fn whole_characters(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\u") {
+        return Cow::Borrowed(text);
+    }
+    let escape = |at: usize| {
+        let digits = text.as_bytes().get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut whole = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(found) = text[at..].find('\\') {
+        at += found;
+        at += match escape(at) {
+            Some(0xd800..=0xdbff) if matches!(escape(at + 6), Some(0xdc00..=0xdfff)) => 12,
+            Some(0xd800..=0xdfff) => {
+                whole.push_str(&text[copied..at]);
+                whole.push_str("\\ufffd");
+                copied = at + 6;
+                6
+            }
+            Some(_) => 6,
+            // A backslash and whatever it escapes, which may be a backslash.
+            None => 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
+        };
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    whole.push_str(&text[copied..]);
+    Cow::Owned(whole)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halves_of_characters_are_replaced_and_nothing_else() {
+        for (text, whole) in [
+            (r#""plain 🏢 \n""#, r#""plain 🏢 \n""#),
+            (r#""\ud83c\udfe2 \u00e9""#, r#""\ud83c\udfe2 \u00e9""#),
+            (r#""\ud83c""#, r#""\ufffd""#),
+            (r#""\uD83C\uD83C\uDFE2\uDFE2""#, r#""\ufffd\uD83C\uDFE2\ufffd""#),
+            (r#"{"\udfe2":"é\ud83c\n"}"#, r#"{"\ufffd":"é\ufffd\n"}"#),
+            (r#""\\ud83c \\\ud83c""#, r#""\\ud83c \\\ufffd""#),
+            (r#""\ud8"#, r#""\ud8"#),
+            (r#""\u+83c \ué""#, r#""\u+83c \ué""#),
+            (r"\", r"\"),
+        ] {
+            assert_eq!(whole_characters(text), whole, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_written_is_json_that_says_the_same() {

@@ -289,23 +289,27 @@ pub enum Recovery<'a> {
     Lost(&'static str),
 }
 
-/// `room_state`.
-#[allow(clippy::too_many_arguments)]
+/// `room_state`: who is there, and what is [agreed](room_agreed).
 pub fn room_state<'a>(
     out: &mut Vec<u8>,
     at: Wall,
     id: Option<&str>,
     room: &RoomId,
     people: People<'a, impl Iterator<Item = Person<'a>>>,
-    locks: &[LockView],
-    epoch: &str,
-    seq: u64,
-    recovery: &Recovery,
+    agreed: &[u8],
 ) {
     let mut o = open(out, "room_state", at);
     echo(&mut o, id);
     o.text("room_id", room.as_str());
     people.write(&mut o);
+    o.members_of(agreed);
+    o.end();
+}
+
+/// The part of `room_state` that people must agree on, as an object of its own: locks, the place in the room's order,
+/// what was missed.
+pub fn room_agreed(out: &mut Vec<u8>, room: &RoomId, locks: &[LockView], epoch: &str, seq: u64, recovery: &Recovery) {
+    let mut o = Object::new(out);
     let seen = locks.iter().flat_map(|lock| lock.targets.iter().map(move |target| (lock, target)));
     let here = seen.filter(|(_, target)| target.place.rooms().contains(room));
     o.list("locks", here, |out, (lock, target)| {

@@ -7,7 +7,7 @@
 use std::fmt::Display;
 
 use arxosrt_core::id::BadId;
-use arxosrt_core::wire::json::deeper_than;
+use arxosrt_core::wire::json::{deeper_than, whole_characters};
 use serde_json::value::RawValue;
 
 use super::answer::{Problem, shortened};
@@ -238,7 +238,7 @@ impl<'a> Fields<'a> {
             let what = format!("Input nests more than {depth_max} arrays and objects");
             return self.note("query", name, what);
         }
-        match serde_json::from_str(text) {
+        match serde_json::from_str(&whole_characters(text)) {
             Ok(raw) => Some(raw),
             Err(error) => self.note("query", name, format!("Input should be JSON: {error}")),
         }

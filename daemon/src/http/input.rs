@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use arxosrt_core::wire::json::deeper_than;
+use arxosrt_core::wire::json::{deeper_than, whole_characters};
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Query, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -39,12 +39,12 @@ impl Input {
         if body.trim_ascii().is_empty() {
             return Ok(Input { query, body: None, fields: HashMap::new(), limits });
         }
-        let text = std::str::from_utf8(body).map_err(not_json)?;
-        if deeper_than(text, limits.json_depth_max) {
+        let text = whole_characters(std::str::from_utf8(body).map_err(not_json)?);
+        if deeper_than(&text, limits.json_depth_max) {
             let message = format!("the body nests more than {} arrays and objects", limits.json_depth_max);
             return Err(Problem::new("too_deep", message));
         }
-        let whole: Box<RawValue> = serde_json::from_str(text).map_err(not_json)?;
+        let whole: Box<RawValue> = serde_json::from_str(&text).map_err(not_json)?;
         let fields = match fields::is_object(&whole) {
             true => serde_json::from_str(whole.get()).map_err(not_json)?,
             false => HashMap::new(),

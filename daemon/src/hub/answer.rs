@@ -3,7 +3,7 @@
 //! What reads or changes agreed state is answered behind everything that its building has waiting for a commit, so
 //! nobody outside sees what may still be forgotten.
 
-use arxosrt_core::building::command::{Command, LockView, Reply as Said, Target as LockTarget};
+use arxosrt_core::building::command::{Command, LockView, Place, Reply as Said, Target as LockTarget};
 use arxosrt_core::building::event::Event;
 use arxosrt_core::building::{Missed, WaiterView};
 use arxosrt_core::control::{Holder, LockHistoryRow, LockRow, RoomRow, SessionRow, Status, UserRow, WaiterRow, Why};
@@ -323,10 +323,11 @@ impl Hub {
         grid: bool,
         reply: Reply<Verdict>,
     ) {
-        // A token names its building; without one it is enough to look where the resource lies.
-        let placed = self.place_named(resource);
-        let host = self.lock_hosts.get(&token).copied();
-        let host = host.or_else(|| placed.as_ref().and_then(|p| self.host_ids.get(&p.building)).copied());
+        // A token names its building and where the things lie that it was given for. A token that is gone says nothing:
+        // then it is enough to look where the resource lies, to tell which token counts now.
+        let held = self.lock_hosts.get(&token).copied();
+        let placed = self.place_named(resource).or_else(|| self.placed_by_its_lock(resource));
+        let host = held.or_else(|| placed.as_ref().and_then(|p| self.host_ids.get(&p.building)).copied());
         let Some(host) = host else {
             let unknown = Verdict {
                 valid: false,
@@ -340,19 +341,14 @@ impl Hub {
         };
         let facts = Self::facts(self.now, self.wall, &self.tokens);
         let building = &self.hosts[host as usize].building;
-        let place = match placed {
-            Some(placed) => placed.place,
-            // Known only to those who locked it: then it lies where its lock says.
-            None => match building
-                .lock_view(&facts, LockId(token))
-                .and_then(|lock| lock.targets.iter().find(|t| t.resource == *resource).map(|t| t.place.clone()))
-            {
-                Some(place) => place,
-                None => match building.lock_view(&facts, LockId(token)) {
-                    Some(lock) => arxosrt_core::building::command::Place::Item(lock.targets[0].place.rooms().into()),
-                    None => arxosrt_core::building::command::Place::Item(Default::default()),
-                },
-            },
+        let lock = building.lock_view(&facts, LockId(token));
+        let named = lock.as_ref().and_then(|lock| lock.targets.iter().find(|t| t.resource == *resource));
+        let place = match (named, placed, &lock) {
+            (Some(target), _, _) => target.place.clone(),
+            (None, Some(placed), _) => placed.place,
+            // Nobody knows where it lies; whoever writes it under this token says that it is there.
+            (None, None, Some(lock)) => Place::Item(lock.targets[0].place.rooms().into()),
+            (None, None, None) => Place::Item(Default::default()),
         };
         let target = LockTarget { resource: resource.clone(), place };
         let verified = building.verify(&facts, token, &target, grid);

@@ -11,6 +11,8 @@ use super::RoomKey;
 pub enum Class {
     /// Replies, errors, notices to one session: never dropped; too many close the connection.
     Control,
+    /// A room's state with everything that was missed, which may be long: begun only while little else waits.
+    State,
     /// Events of a room's order, and joins and leaves: too many are dropped together, and the client is told.
     Sequenced,
     /// Cursors and the like, keyed by room and person: only the newest matters.

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use super::arena::{self, Class};
 use super::speech::Fail;
 use super::state::{Conn, Encoding, Membership, Phase, Session, User};
+use super::ticks::RECLAIM_LEAST_MS;
 use super::{ConnKey, Hub, SessionKey, UserKey};
 use crate::metrics::{ResumeResult, Transport};
 
@@ -33,6 +34,8 @@ pub struct Arrival {
     pub address: IpAddr,
     /// How frames are written.
     pub encoding: Encoding,
+    /// Bytes that must go out before the greeting: the answer that opens the WebSocket.
+    pub preface: Vec<u8>,
     /// Where bytes go.
     pub sink: OwnedWriteHalf,
     /// Notified when the reader must stop.
@@ -94,7 +97,7 @@ impl Hub {
 
     /// Takes in a new connection and greets it.
     pub fn connect(&mut self, arrival: Arrival) -> ConnKey {
-        let Arrival { user, username, address, encoding, sink, stop } = arrival;
+        let Arrival { user, username, address, encoding, preface, sink, stop } = arrival;
         let user_key = self.user(&user, username.as_deref());
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
@@ -130,6 +133,10 @@ impl Hub {
         self.metrics.connects.inc();
         self.metrics.connections.of(transport).inc();
         let at = self.wall;
+        if !preface.is_empty() {
+            let span = self.arena.framed(Class::Control, None, &preface);
+            self.push(slot, span);
+        }
         self.tell_conn(slot, Class::Control, None, |out| outbound::connection_established(out, at, &user));
         if encoding == Encoding::Sse {
             self.adopt(slot);
@@ -247,6 +254,7 @@ impl Hub {
             Some(code) => self.close(key.slot, code, end),
             None if conn.phase == Phase::Open => {
                 conn.phase = Phase::Closing;
+                conn.close_code = if end == End::Clean { 1000 } else { 1006 };
                 self.detach(key.slot, end);
             }
             None => {}
@@ -271,37 +279,45 @@ impl Hub {
     }
 
     /// Separates a connection from its session, which ends or is suspended.
-    fn detach(&mut self, slot: u32, end: End) {
+    pub(super) fn detach(&mut self, slot: u32, end: End) {
         let Some(session) = self.unbind(slot) else { return };
         let s = &self.sessions[session as usize];
         let nothing_to_keep = s.rooms.is_empty() && s.hosts.is_empty();
-        if end == End::Clean || self.settings.grace_ms == 0 || nothing_to_keep {
+        let grace_ms = match self.drain {
+            // A restart costs no lock, also where a lost connection does.
+            Some(_) => self.settings.grace_ms.max(RECLAIM_LEAST_MS),
+            None => self.settings.grace_ms,
+        };
+        if end == End::Clean || grace_ms == 0 || nothing_to_keep {
             self.end_session(session);
         } else {
-            self.suspend(session, self.settings.grace_ms);
+            let user = s.user;
+            self.suspend(session, grace_ms);
+            self.bound_suspended(user);
         }
     }
 
     /// Starts a session's grace.
     pub(super) fn suspend(&mut self, session: SessionKey, grace_ms: u64) {
         let ends = self.now.plus(grace_ms);
-        let s = &mut self.sessions[session as usize];
-        s.grace_ends = Some(ends);
-        s.seen = s
+        let seen = self.sessions[session as usize]
             .rooms
             .iter()
             .map(|m| {
                 let room = &self.rooms[m.room as usize];
-                (m.room, self.hosts[room.host as usize].building.seq(&room.id))
+                let seq = self.hosts[room.host as usize].building.seq(&room.id);
+                (m.room, seq - self.held_back_in(m.room))
             })
             .collect();
+        let s = &mut self.sessions[session as usize];
+        s.grace_ends = Some(ends);
+        s.seen = seen;
         let (id, user, hosts) = (s.id.clone(), s.user, s.hosts.clone());
         self.graces.insert((ends, session));
         for host in hosts {
             self.run_quietly(host, &Command::SessionSuspended { session: id.clone() });
         }
         self.observe("session", "session.suspended", None, Some(user), |_| (Some(id.to_string()), None));
-        self.bound_suspended(user);
     }
 
     /// A person's suspended sessions are bounded like its connections: the one that would end first makes room.
@@ -375,6 +391,9 @@ impl Hub {
             arena::close_frame(&mut frame, why.number, why.reason);
             let span = self.arena.framed(Class::Control, None, &frame);
             self.push(slot, span);
+        } else {
+            // What ends an event stream is its end.
+            self.make_dirty(slot);
         }
         let conn = &mut self.conns[slot as usize];
         conn.phase = Phase::Closing;
@@ -400,6 +419,7 @@ impl Hub {
         }
         conn.hello = true;
         conn.features = features;
+        let takes_diffs = features.presence_diff;
         let (user, Some(fresh)) = (conn.user, conn.session) else {
             return Err(Fail::new(code::NOT_CONNECTED, "the session is over"));
         };
@@ -407,6 +427,12 @@ impl Hub {
             self.users[user as usize].username = Arc::from(name);
         }
         self.sessions[fresh as usize].hello = true;
+        if takes_diffs {
+            // REST may have brought the session into rooms already, and so may its being taken for an old client's.
+            for membership in &self.sessions[fresh as usize].rooms {
+                self.rooms[membership.room as usize].diff_members += 1;
+            }
+        }
         let (resumed, refused, rooms) = match resume {
             None => (false, None, Vec::new()),
             Some(wish) => match self.take_up(slot, &wish) {
@@ -479,10 +505,9 @@ impl Hub {
     }
 
     fn swap_session(&mut self, slot: u32, session: SessionKey) {
-        if let Some(fresh) = self.unbind(slot) {
-            // The person keeps at least the session that is taken up, so this ends a session and no person.
-            self.end_session(fresh);
-        }
+        // The person keeps at least the session that is taken up, so this ends a session and no person. If the fresh one
+        // has got something to keep by now, it is suspended instead.
+        self.detach(slot, End::Lost);
         self.bind(slot, session);
         self.sessions[session as usize].active = self.now;
     }

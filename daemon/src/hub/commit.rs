@@ -7,15 +7,17 @@
 //! the death of the process.
 //!
 //! When a commit fails, what was decided since the last one is forgotten: its buildings are folded anew from the log,
-//! who asked is told `store_unavailable`, and who was told a broadcast that is gone is told to reload. Until the store
-//! can write again, agreed state is read-only and everything else goes on.
+//! and who asked is told `store_unavailable`. Only what members have heard already is kept and committed again, before
+//! anything else, so no number of a room's order ever means two things. Until the store can write again, agreed state is
+//! read-only and everything else goes on.
 
 use arxosrt_core::building::command::Command;
 use arxosrt_core::building::event::Event;
 use arxosrt_core::building::{Building, codec};
-use arxosrt_core::id::BuildingId;
+use arxosrt_core::id::{BuildingId, SessionId};
 use arxosrt_core::lock::Token;
 use arxosrt_core::wire::code;
+use arxosrt_core::wire::inbound::Since;
 use arxosrt_core::wire::outbound;
 
 use super::arena::{Class, Span};
@@ -43,8 +45,24 @@ enum Out {
         start: usize,
         end: usize,
     },
+    /// Tells one connection where a room stands.
+    Restated {
+        conn: ConnKey,
+        room: RoomKey,
+        what: Restated,
+        start: usize,
+        end: usize,
+    },
     /// Carries out the rest of a question from outside; the flag says whether the commit succeeded.
     Answer(Box<dyn FnOnce(&mut Hub, bool)>),
+}
+
+/// How a connection is told where a room stands. Told again from scratch when the commit before it fails.
+pub(super) enum Restated {
+    /// `room_state`, of which the bytes are the agreed part. Who is there is added when it goes out.
+    State { since: Option<Since<'static>>, id: Option<Box<str>> },
+    /// What the room has seen since then, as frames.
+    Missed { since: u64 },
 }
 
 /// Events of one building within a batch.
@@ -56,6 +74,14 @@ struct OpenPart {
     told: usize,
 }
 
+impl OpenPart {
+    /// What was told at once, with its place in the log.
+    fn into_told(mut self) -> Option<(HostKey, u64, Vec<Event>)> {
+        self.events.truncate(self.told);
+        (self.told > 0).then_some((self.host, self.position, self.events))
+    }
+}
+
 /// What the present turn has decided.
 #[derive(Default)]
 pub(super) struct OpenBatch {
@@ -63,7 +89,7 @@ pub(super) struct OpenBatch {
     outs: Vec<Out>,
     parts: Vec<OpenPart>,
     audit: Vec<AuditRecord>,
-    /// Buildings that have settled events in here.
+    /// Buildings of which something in here waits to be told.
     unsettled: Vec<HostKey>,
 }
 
@@ -76,11 +102,21 @@ impl OpenBatch {
     pub fn forget_room(&mut self, room: RoomKey) {
         forget_room(&mut self.outs, room);
     }
+
+    /// How many events wait in here to be told to the room.
+    pub fn held_back(&self, room: RoomKey) -> u64 {
+        held_back(&self.outs, room)
+    }
+}
+
+fn held_back(outs: &[Out], room: RoomKey) -> u64 {
+    let is_event = |out: &&Out| matches!(out, Out::Frames { target: Target::Room(to), class: Class::Sequenced, .. } if *to == room);
+    outs.iter().filter(is_event).count() as u64
 }
 
 fn forget_room(outs: &mut Vec<Out>, gone: RoomKey) {
     outs.retain_mut(|out| match out {
-        Out::Frames { target: Target::Room(room), .. } => *room != gone,
+        Out::Frames { target: Target::Room(room), .. } | Out::Restated { room, .. } => *room != gone,
         Out::Frames { room, .. } => {
             if *room == Some(gone) {
                 *room = None;
@@ -99,6 +135,8 @@ pub(super) struct Inflight {
     outs: Vec<Out>,
     hosts: Vec<HostKey>,
     unsettled: Vec<HostKey>,
+    /// What was told at once: building, position before it, events.
+    told: Vec<(HostKey, u64, Vec<Event>)>,
     events: u64,
 }
 
@@ -111,6 +149,11 @@ impl Inflight {
     /// The room is gone: nothing in here speaks to it.
     pub fn forget_room(&mut self, room: RoomKey) {
         forget_room(&mut self.outs, room);
+    }
+
+    /// How many events wait in here to be told to the room.
+    pub fn held_back(&self, room: RoomKey) -> u64 {
+        held_back(&self.outs, room)
     }
 }
 
@@ -129,7 +172,7 @@ impl Hub {
         room: Option<RoomKey>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
-        if self.hosts[host as usize].unsettled > 0 {
+        if self.waits(host) {
             let start = self.open.bytes.len();
             encode(&mut self.open.bytes);
             let end = self.open.bytes.len();
@@ -149,8 +192,95 @@ impl Hub {
                     self.push(key.slot, span);
                 }
             }
-            Target::Room(room) => self.fan_out(room, span, class, |_| true),
+            Target::Room(room) if self.newcomers.is_empty() => self.fan_out(room, span, class, |_| true),
+            Target::Room(room) => {
+                let newcomers = std::mem::take(&mut self.newcomers);
+                self.fan_out(room, span, class, |conn| !newcomers.contains(&(room, conn.serial)));
+                self.newcomers = newcomers;
+            }
         }
+    }
+
+    /// Tells a connection where a room stands, now or behind what its building has waiting for a commit. A `newcomer`
+    /// hears nothing of the room that waits in front of this, since this says it too.
+    pub(super) fn restate(&mut self, conn: ConnKey, room: RoomKey, what: Restated, newcomer: bool, bytes: &[u8]) {
+        if !self.waits(self.rooms[room as usize].host) {
+            return self.tell_restated(conn, room, &what, bytes);
+        }
+        if newcomer {
+            self.newcomers.push((room, conn.serial));
+        }
+        let start = self.open.bytes.len();
+        self.open.bytes.extend_from_slice(bytes);
+        let end = self.open.bytes.len();
+        self.open.outs.push(Out::Restated { conn, room, what, start, end });
+        self.want_turn();
+    }
+
+    fn tell_restated(&mut self, conn: ConnKey, room: RoomKey, what: &Restated, bytes: &[u8]) {
+        let enough_bytes = self.settings.outbox.control_bytes / 2;
+        let Some(c) = self.conn(conn) else { return };
+        match what {
+            Restated::State { since: Some(_), .. } if c.hello && c.outbox.waiting() > enough_bytes => {
+                // What was missed in several rooms may be too much at once. The client reads this behind the other
+                // states and asks again then.
+                let seq =
+                    self.hosts[self.rooms[room as usize].host as usize].building.seq(&self.rooms[room as usize].id);
+                let (at, id, epoch) = (self.wall, self.rooms[room as usize].id.clone(), self.epoch.clone());
+                self.metrics.resyncs.inc(ResyncReason::OutboxFull);
+                self.tell_conn(conn.slot, Class::Control, Some(room), |out| {
+                    outbound::resync_required(out, at, &id, "slow_consumer", &epoch, seq);
+                });
+            }
+            Restated::State { since, id } => {
+                let class = if since.is_some() && c.hello { Class::State } else { Class::Control };
+                self.tell_room_state(conn.slot, room, id.as_deref(), class, bytes);
+            }
+            Restated::Missed { .. } => {
+                let span = self.arena.framed(Class::Control, Some(room), bytes);
+                self.send(Target::Conn(conn), Class::Control, span);
+            }
+        }
+    }
+
+    /// The commit failed behind which this would have been told: it is told as things are now.
+    fn restate_again(&mut self, conn: ConnKey, room: RoomKey, what: Restated) {
+        let session = self.conn(conn).and_then(|conn| conn.session);
+        let Some(session) = session.filter(|s| self.sessions[*s as usize].rooms.iter().any(|m| m.room == room)) else {
+            return;
+        };
+        debug_assert_eq!(self.sessions[session as usize].conn, Some(conn.slot));
+        match what {
+            Restated::State { since, id } => {
+                self.restate_room(conn.slot, room, since.as_ref(), id.as_deref(), false);
+            }
+            Restated::Missed { since } => self.replay(conn.slot, room, since),
+        }
+    }
+
+    /// Whether what this building says must wait for a commit. If so, all that it says later waits behind that: a
+    /// building whose last settled event is committed may still have something waiting in a later batch.
+    fn waits(&mut self, host: HostKey) -> bool {
+        if self.hosts[host as usize].unsettled == 0 {
+            return false;
+        }
+        self.hold(host);
+        true
+    }
+
+    fn hold(&mut self, host: HostKey) {
+        if !self.open.unsettled.contains(&host) {
+            self.open.unsettled.push(host);
+            self.hosts[host as usize].unsettled += 1;
+        }
+    }
+
+    /// How many events of a room its members have not been told yet.
+    pub(super) fn held_back_in(&self, room: RoomKey) -> u64 {
+        if self.hosts[self.rooms[room as usize].host as usize].unsettled == 0 {
+            return 0;
+        }
+        self.open.held_back(room) + self.inflight.iter().map(|batch| batch.held_back(room)).sum::<u64>()
     }
 
     /// Answers a question from outside behind everything that its building has waiting for a commit.
@@ -188,11 +318,10 @@ impl Hub {
 
     /// Whether these events must be committed before anybody is told. If so, everything of the building waits.
     pub(super) fn hold_back(&mut self, host: HostKey, events: &[Event]) -> bool {
-        if events.iter().any(Event::is_settled) && !self.open.unsettled.contains(&host) {
-            self.open.unsettled.push(host);
-            self.hosts[host as usize].unsettled += 1;
+        if events.iter().any(Event::is_settled) {
+            self.hold(host);
         }
-        self.hosts[host as usize].unsettled > 0
+        self.waits(host)
     }
 
     /// Takes events that a building has decided into the batch. `position` is the log's before them.
@@ -232,8 +361,8 @@ impl Hub {
         let number = self.batch_number;
         let hosts = parts.iter().map(|part| part.host).collect();
         let events = parts.iter().map(|part| part.events.len() as u64).sum();
-        let mut inflight =
-            Inflight { number, handed_over: std::time::Instant::now(), bytes, outs, hosts, unsettled, events };
+        let handed_over = std::time::Instant::now();
+        let mut inflight = Inflight { number, handed_over, bytes, outs, hosts, unsettled, told: Vec::new(), events };
         if !something_to_commit {
             // Only what stands behind earlier batches: it is let out with the last of them.
             match self.inflight.back_mut() {
@@ -242,17 +371,10 @@ impl Hub {
             }
             return;
         }
-        let mut told = false;
-        for part in parts.iter().filter(|part| part.told > 0) {
-            let encoded = codec::encode_events(&part.events[..part.told]);
-            self.tail.add(&self.hosts[part.host as usize].id, part.position, part.told as u32, &encoded);
-            told = true;
-        }
-        if told && let Err(error) = self.tail.write(number) {
-            tracing::warn!(%error, "the tail cannot be written: a crash before the next commit would lose broadcasts");
-        }
-        let parts = parts.into_iter().map(|part| self.part(part)).collect();
-        let batch = Batch { number, parts, last_token: self.tokens.last().0, audit };
+        self.note_told(&parts);
+        let encoded = parts.iter().map(|part| self.part(part)).collect();
+        inflight.told = parts.into_iter().filter_map(OpenPart::into_told).collect();
+        let batch = Batch { number, parts: encoded, last_token: self.tokens.last().0, audit };
         self.metrics.fencing_token.set(self.tokens.last().0);
         match self.store.commit(batch) {
             Commit::Done => {
@@ -261,13 +383,33 @@ impl Hub {
             }
             Commit::Pending => self.inflight.push_back(inflight),
             Commit::Refused(error) => {
+                let first = self.inflight.is_empty();
                 self.inflight.push_back(inflight);
-                self.commit_failed(&error);
+                if first {
+                    self.commit_failed(&error);
+                } else {
+                    // What the store took in before is sound. It will be reported, and this was decided on top of it.
+                    self.refused = Some((number, error));
+                    self.close_the_door();
+                }
             }
         }
     }
 
-    fn part(&mut self, part: OpenPart) -> Part {
+    /// Notes in the tail what was told at once, before anybody hears it.
+    fn note_told(&mut self, parts: &[OpenPart]) {
+        let mut told = false;
+        for part in parts.iter().filter(|part| part.told > 0) {
+            let encoded = codec::encode_events(&part.events[..part.told]);
+            self.tail.add(&self.hosts[part.host as usize].id, part.position, part.told as u32, &encoded);
+            told = true;
+        }
+        if told && let Err(error) = self.tail.write(self.batch_number) {
+            tracing::warn!(%error, "the tail cannot be written: a crash before the next commit would lose broadcasts");
+        }
+    }
+
+    fn part(&mut self, part: &OpenPart) -> Part {
         let host = &mut self.hosts[part.host as usize];
         host.since_snapshot += part.events.len() as u64;
         let large_enough = self.settings.snapshot_events.max(host.building.lock_count() as u64);
@@ -300,13 +442,20 @@ impl Hub {
                     self.let_out(&mut done);
                 }
                 self.tail.committed(batch);
+                let next = self.inflight.front().map(|front| front.number);
+                if let Some((_, error)) = self.refused.take_if(|(number, _)| next.is_none_or(|next| next >= *number)) {
+                    self.commit_failed(&error);
+                }
             }
             Outcome::Failed { batch, error } => {
                 if self.inflight.front().is_some_and(|front| front.number <= batch) {
                     self.commit_failed(&error);
                 }
             }
-            Outcome::Writable => self.store_is_back(),
+            Outcome::Writable => {
+                self.store_open = true;
+                self.store_is_back();
+            }
         }
     }
 
@@ -320,6 +469,11 @@ impl Hub {
                     let span = self.arena.framed(class, room, &batch.bytes[start..end]);
                     self.send(target, class, span);
                 }
+                Out::Restated { conn, room, what, start, end } => {
+                    let told = self.newcomers.iter().position(|entry| *entry == (room, conn.serial));
+                    told.map(|at| self.newcomers.swap_remove(at));
+                    self.tell_restated(conn, room, &what, &batch.bytes[start..end]);
+                }
                 Out::Answer(answer) => answer(self, true),
             }
         }
@@ -328,12 +482,12 @@ impl Hub {
     fn commit_failed(&mut self, error: &str) {
         tracing::error!(error, "the store cannot commit; what people agree on is read-only");
         self.metrics.commit_failures.inc();
-        self.metrics.store_writable.set(0);
-        self.writable = false;
-        self.set_ready();
+        self.refused = None;
+        self.close_the_door();
         let mut lost: Vec<Inflight> = self.inflight.drain(..).collect();
         let OpenBatch { bytes, outs, parts, audit, unsettled } = std::mem::take(&mut self.open);
         drop(audit);
+        self.note_told(&parts);
         lost.push(Inflight {
             number: self.batch_number,
             handed_over: std::time::Instant::now(),
@@ -341,8 +495,10 @@ impl Hub {
             outs,
             hosts: parts.iter().map(|part| part.host).collect(),
             unsettled,
+            told: parts.into_iter().filter_map(OpenPart::into_told).collect(),
             events: 0,
         });
+        self.newcomers.clear();
         for batch in &mut lost {
             for host in batch.unsettled.drain(..) {
                 self.hosts[host as usize].unsettled -= 1;
@@ -351,6 +507,11 @@ impl Hub {
                 if !self.broken_hosts.contains(&host) {
                     self.broken_hosts.push(host);
                 }
+            }
+            for (host, position, events) in batch.told.drain(..) {
+                let (from, told) = self.told.entry(host).or_insert_with(|| (position, Vec::new()));
+                debug_assert_eq!(*from + told.len() as u64, position, "nothing is told at once behind what waits");
+                told.extend(events);
             }
         }
         self.observe("daemon", "store.failed", None, None, |_| (None, Some(error.to_owned())));
@@ -365,9 +526,25 @@ impl Hub {
                         }
                     }
                     Out::Frames { .. } => {}
+                    Out::Restated { conn, room, what, .. } => self.restate_again(conn, room, what),
                     Out::Answer(answer) => answer(self, false),
                 }
             }
+        }
+    }
+
+    /// What people agree on is read-only from now on.
+    fn close_the_door(&mut self) {
+        self.metrics.store_writable.set(0);
+        self.writable = false;
+        self.store_open = false;
+        self.set_ready();
+    }
+
+    /// The store takes batches, but some log could not be read when it said so.
+    pub(super) fn try_again(&mut self) {
+        if self.store_open && !self.writable {
+            self.store_is_back();
         }
     }
 
@@ -381,10 +558,30 @@ impl Hub {
         self.metrics.store_writable.set(1);
         self.writable = true;
         self.set_ready();
+        for (host, (position, events)) in std::mem::take(&mut self.told) {
+            self.record_events(host, position, events, false);
+        }
+        self.end_absent();
         self.observe("daemon", "store.back", None, None, |_| (None, None));
     }
 
-    /// Forgets what was decided but not committed: folds the buildings anew from the log.
+    /// Sessions that ended while nothing could be decided: their locks and waits end now.
+    fn end_absent(&mut self) {
+        let facts = Self::facts(self.now, self.wall, &self.tokens);
+        let mut absent: Vec<(HostKey, SessionId)> = Vec::new();
+        for (key, host) in &self.hosts {
+            let holders = host.building.sessions_with_locks().into_iter().map(|(session, ..)| session);
+            let waiters = host.building.waiter_views(&facts).into_iter().map(|waiter| waiter.session);
+            let gone = holders.chain(waiters).filter(|session| !self.session_ids.contains_key(session));
+            absent.extend(gone.map(|session| (key as HostKey, session)));
+        }
+        for (host, session) in absent {
+            self.run_quietly(host, &Command::SessionEnded { session });
+        }
+    }
+
+    /// Forgets what was decided but neither committed nor told: folds the buildings anew from the log, and lets happen
+    /// again what members have heard.
     fn fold_broken_hosts(&mut self) {
         for host in std::mem::take(&mut self.broken_hosts) {
             let id = self.hosts[host as usize].id.clone();
@@ -394,7 +591,10 @@ impl Hub {
                 .map_err(|e| e.to_string())
                 .and_then(|loaded| fold(&id, loaded, &self.building_settings).map_err(|e| e.to_string()));
             match folded {
-                Ok(building) => self.replace_building(host, building),
+                Ok(building) => {
+                    let (building, whole) = self.with_told(host, building);
+                    self.replace_building(host, building, whole);
+                }
                 Err(error) => {
                     tracing::error!(building = %id, error, "the log cannot be read");
                     self.broken_hosts.push(host);
@@ -403,7 +603,22 @@ impl Hub {
         }
     }
 
-    fn replace_building(&mut self, host: HostKey, mut building: Building) {
+    /// The building with what its members have heard; false if some of that has no place in the log.
+    fn with_told(&mut self, host: HostKey, mut building: Building) -> (Building, bool) {
+        let Some((position, mut events)) = self.told.remove(&host) else { return (building, true) };
+        let at = building.position();
+        // A commit that failed in its last step may be found in the log all the same.
+        let known = at.checked_sub(position).and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= events.len());
+        let Some(known) = known else { return (building, false) };
+        events.drain(..known);
+        events.iter().for_each(|event| building.evolve(event));
+        if !events.is_empty() {
+            self.told.insert(host, (at, events));
+        }
+        (building, true)
+    }
+
+    fn replace_building(&mut self, host: HostKey, mut building: Building, whole: bool) {
         let old: Vec<Token> = self.hosts[host as usize].building.locks().collect();
         for token in old {
             self.lock_hosts.remove(&token);
@@ -435,6 +650,9 @@ impl Hub {
         }
         self.reschedule(host);
         self.count_locks();
+        if whole {
+            return;
+        }
         let rooms: Vec<RoomKey> =
             self.rooms.iter().filter(|(_, r)| r.host == host).map(|(k, _)| k as RoomKey).collect();
         for room in rooms {
@@ -463,29 +681,30 @@ impl Hub {
         if let Some(&host) = self.host_ids.get(id) {
             return Ok(host);
         }
-        let building = if self.asleep.contains(id) {
+        let (building, since_snapshot) = if self.asleep.contains(id) {
             let unreadable = |error: String| {
                 tracing::error!(building = %id, error, "the log cannot be read");
                 Fail::new(code::STORE_UNAVAILABLE, "the building's log cannot be read")
             };
             let loaded = self.store.load(id).map_err(|e| unreadable(e.to_string()))?;
+            let since_snapshot = loaded.since_snapshot();
             let mut building = fold(id, loaded, &self.building_settings).map_err(|e| unreadable(e.to_string()))?;
             building.after_restart(self.now, self.wall);
-            building
+            (building, since_snapshot)
         } else {
-            Building::new(id.clone(), self.building_settings.clone())
+            (Building::new(id.clone(), self.building_settings.clone()), 0)
         };
         self.asleep.remove(id);
-        Ok(self.insert_host(id.clone(), building))
+        Ok(self.insert_host(id.clone(), building, since_snapshot))
     }
 
-    fn insert_host(&mut self, id: BuildingId, building: Building) -> HostKey {
+    fn insert_host(&mut self, id: BuildingId, building: Building, since_snapshot: u64) -> HostKey {
         let host = self.hosts.insert(Host {
             id: id.clone(),
             building,
             unsettled: 0,
             due: None,
-            since_snapshot: 0,
+            since_snapshot,
             rooms: 0,
             used: self.now,
         }) as HostKey;
@@ -499,6 +718,7 @@ impl Hub {
         let with_locks = self.store.load_all_with_locks()?;
         let mut lock_owners = Vec::new();
         for (id, loaded) in with_locks {
+            let since_snapshot = loaded.since_snapshot();
             let building = match fold(&id, loaded, &self.building_settings) {
                 Ok(building) => building,
                 Err(error) => {
@@ -507,7 +727,7 @@ impl Hub {
                 }
             };
             self.asleep.remove(&id);
-            lock_owners.push(self.insert_host(id, building));
+            lock_owners.push(self.insert_host(id, building, since_snapshot));
         }
         for record in &recovered.tail {
             let Ok(host) = self.host(&record.building) else { continue };
@@ -516,7 +736,7 @@ impl Hub {
                     for event in &events {
                         self.hosts[host as usize].building.evolve(event);
                     }
-                    self.record_events(host, record.position, events, true);
+                    self.record_events(host, record.position, events, false);
                 }
                 Ok(_) => tracing::warn!(building = %record.building, "a told broadcast has no place in the log"),
                 Err(error) => tracing::warn!(building = %record.building, %error, "a told broadcast is unreadable"),
@@ -577,6 +797,7 @@ impl Hub {
     pub(super) fn open_or_inflight(&self, host: HostKey) -> bool {
         self.open.parts.iter().any(|part| part.host == host)
             || self.inflight.iter().any(|batch| batch.hosts.contains(&host))
+            || self.told.contains_key(&host)
     }
 
     /// The present turn has decided nothing yet.

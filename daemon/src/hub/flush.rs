@@ -3,17 +3,19 @@
 //! A connection that does not take all of its bytes gets a backlog and a short-lived task that waits until the socket
 //! takes more. Nobody else waits for it: not the other members of its rooms, not the turn.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use arxosrt_core::time::Wall;
 use arxosrt_core::wire::{code, outbound};
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::oneshot;
 
 use super::arena::{Class, Span, payloads, text_frame, text_frames};
 use super::clients::End;
 use super::outbox::{Backlog, Overflow, unwritten};
-use super::state::{Encoding, Phase};
+use super::state::{Encoding, Membership, Phase};
 use super::{ConnKey, Hub};
 use crate::metrics::{DeliveryClass, ResyncReason};
 
@@ -26,8 +28,15 @@ const WRITES_PER_LOOK: usize = 64;
 /// How much of a backlog is written before others get their turn.
 const DRAIN_BYTES: usize = 256 * 1024;
 
-/// A connection that has just got a backlog, and where it is to be written.
-pub type Drain = (ConnKey, Rc<OwnedWriteHalf>);
+/// A connection that has just got a backlog.
+pub struct Drain {
+    /// The connection.
+    pub key: ConnKey,
+    /// Where it is to be written.
+    pub sink: Rc<OwnedWriteHalf>,
+    /// Ends when the connection is gone: its socket may never take another byte.
+    pub gone: oneshot::Receiver<Infallible>,
+}
 
 /// What a write attempt came to.
 enum Wrote {
@@ -140,8 +149,10 @@ impl Hub {
                 }
             }
             Wrote::Bytes(n) => {
-                new_drains.push((key, sink));
+                let (watch, gone) = oneshot::channel();
+                new_drains.push(Drain { key, sink, gone });
                 self.drains.push(key);
+                conn.outbox.drain = Some(watch);
                 if conn.encoding == Encoding::Sse || conn.features.batch {
                     // Frames that were written otherwise than they lie in the arena: their rest is one begun frame.
                     conn.outbox.backlog = Some(Box::new(Backlog::starting_with(&bytes[n..])));
@@ -154,13 +165,14 @@ impl Hub {
         }
     }
 
-    /// The reader of a dead socket ends it; it only has to look.
+    /// The reader of a dead socket ends it; it only has to look. From now on the client misses what happens.
     fn socket_died(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key)
             && let Some(stop) = conn.stop.take()
         {
             conn.phase = Phase::Closing;
             stop.notify_one();
+            self.detach(key.slot, End::Lost);
         }
     }
 
@@ -233,6 +245,11 @@ impl Hub {
         self.close(key.slot, code::SLOW, End::Lost);
     }
 
+    /// Nobody writes this connection's backlog any more.
+    pub fn forget_drain(&mut self, key: ConnKey) {
+        self.drains.retain(|k| *k != key);
+    }
+
     /// The socket takes bytes again. True when nothing is left, or nobody is there.
     pub fn drain_backlog(&mut self, key: ConnKey) -> bool {
         self.tick_clock();
@@ -256,7 +273,13 @@ impl Hub {
                     return true;
                 }
                 let mut frames = Vec::new();
-                latest.into_iter().for_each(|(room, user)| self.encode_latest(room, user, diff, &mut frames));
+                let rooms: &[Membership] = match conn.session {
+                    Some(session) => &self.sessions[session as usize].rooms,
+                    None => &[],
+                };
+                for (room, user) in latest.into_iter().filter(|(room, _)| rooms.iter().any(|m| m.room == *room)) {
+                    self.encode_latest(room, user, diff, &mut frames);
+                }
                 if encoding == Encoding::Sse {
                     let ws = std::mem::take(&mut frames);
                     as_sse(&ws, &mut frames);

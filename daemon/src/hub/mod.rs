@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use arxosrt_core::building::command::Facts;
+use arxosrt_core::building::event::Event;
 use arxosrt_core::directory::Directory;
 use arxosrt_core::id::{BuildingId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::{Token, TokenSource};
@@ -188,7 +189,16 @@ pub struct Hub {
     inflight: VecDeque<commit::Inflight>,
     batch_number: u64,
     writable: bool,
+    /// The store takes batches, as far as it has said.
+    store_open: bool,
+    /// The first batch that the store did not take in; it fails when the ones before it are reported.
+    refused: Option<(u64, String)>,
     broken_hosts: Vec<HostKey>,
+    /// What members have heard and no commit has confirmed, by building: the log's position before it, and the events.
+    /// They are decided again, before anything else, when the store is back.
+    told: HashMap<HostKey, (u64, Vec<Event>)>,
+    /// Connections (by serial) that will be told where a room stands: what waits in front of that is not for them.
+    newcomers: Vec<(RoomKey, u32)>,
 
     calendar: BTreeSet<(Mono, HostKey)>,
     graces: BTreeSet<(Mono, SessionKey)>,
@@ -251,7 +261,11 @@ impl Hub {
             inflight: VecDeque::new(),
             batch_number: 0,
             writable: true,
+            store_open: true,
+            refused: None,
             broken_hosts: Vec::new(),
+            told: HashMap::new(),
+            newcomers: Vec::new(),
             calendar: BTreeSet::new(),
             graces: BTreeSet::new(),
             diffs: BTreeSet::new(),
@@ -324,6 +338,13 @@ impl Hub {
             return;
         }
         conn.outbox.push(span);
+        self.make_dirty(slot);
+    }
+
+    /// The connection is written to at the end of the turn.
+    #[inline]
+    fn make_dirty(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot as usize];
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(ConnKey { slot, serial: conn.serial });
@@ -348,7 +369,7 @@ impl Hub {
     fn count_deliveries(&self, class: Class, receivers: u64) {
         use crate::metrics::DeliveryClass;
         let class = match class {
-            Class::Control => DeliveryClass::Control,
+            Class::Control | Class::State => DeliveryClass::Control,
             Class::Sequenced => DeliveryClass::Sequenced,
             Class::Latest { .. } => DeliveryClass::Latest,
         };

@@ -4,6 +4,8 @@
 //! bytes owns a [`Backlog`]. It is bounded for each class of frame, and each bound has its own end:
 //!
 //! - control frames are never dropped; past their bound the connection is closed as slow;
+//! - the state of a room with what was missed in it is never dropped either; it is not queued behind much else, so at
+//!   most one is waiting beyond the bound;
 //! - past theirs, the sequenced frames of the room that overflowed are dropped together and the client is told
 //!   `resync_required`; a second time within the window closes the connection;
 //! - of latest-wins frames only the key is kept, and the newest value is encoded when there is room.
@@ -11,8 +13,10 @@
 //! A frame that was begun is always finished: nothing is ever written into the middle of another frame.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
 use super::RoomKey;
 use super::arena::{Arena, Class, Span};
@@ -41,6 +45,8 @@ pub struct Outbox {
     spans: SmallVec<[Span; 2]>,
     /// What earlier turns could not write.
     pub backlog: Option<Box<Backlog>>,
+    /// Held for whoever writes the backlog, and never sent anything: when it is dropped, the connection is gone.
+    pub drain: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Outbox {
@@ -61,6 +67,12 @@ impl Outbox {
                 false
             }
         }
+    }
+
+    /// Bytes that wait, of this turn and of earlier ones.
+    pub fn waiting(&self) -> usize {
+        let turn: u32 = self.spans.iter().map(|span| span.end - span.start).sum();
+        turn as usize + self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }
 
     /// Takes the spans of this turn.
@@ -84,6 +96,7 @@ pub struct Backlog {
     queue: VecDeque<Queued>,
     sequenced_bytes: usize,
     control_bytes: usize,
+    state_bytes: usize,
     latest: Vec<(RoomKey, u32)>,
 }
 
@@ -106,6 +119,7 @@ impl Backlog {
                 return None;
             }
             Class::Control => self.control_bytes += bytes.len(),
+            Class::State => self.state_bytes += bytes.len(),
             Class::Sequenced => self.sequenced_bytes += bytes.len(),
         }
         self.queue.push_back(Queued { class, room, bytes: bytes.into() });
@@ -137,6 +151,7 @@ impl Backlog {
         self.latest.clear();
         self.sequenced_bytes = 0;
         self.control_bytes = 0;
+        self.state_bytes = 0;
     }
 
     fn drop_room(&mut self, room: RoomKey) {
@@ -154,7 +169,8 @@ impl Backlog {
             {
                 match queued.class {
                     Class::Control => self.control_bytes -= queued.bytes.len(),
-                    _ => self.sequenced_bytes -= queued.bytes.len(),
+                    Class::State => self.state_bytes -= queued.bytes.len(),
+                    Class::Sequenced | Class::Latest { .. } => self.sequenced_bytes -= queued.bytes.len(),
                 }
                 self.head.extend_from_slice(&queued.bytes);
             }
@@ -185,7 +201,7 @@ impl Backlog {
 
     /// Bytes that wait, the head included.
     pub fn len(&self) -> usize {
-        self.head.len() - self.written + self.sequenced_bytes + self.control_bytes
+        self.head.len() - self.written + self.sequenced_bytes + self.control_bytes + self.state_bytes
     }
 }
 

@@ -16,7 +16,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::arena::Class;
-use super::commit::Target;
+use super::commit::Restated;
 use super::speech::Fail;
 use super::state::{Diff, Membership, Room};
 use super::{Hub, RoomKey, SessionKey, UserKey};
@@ -34,8 +34,9 @@ impl Hub {
         let Some(session) = self.conns[slot as usize].session else {
             return Err(Fail::new(code::NOT_CONNECTED, "the session is over"));
         };
+        let newcomer = since.is_some() || self.joined(session, room_id).is_err();
         let room = self.enter(session, room_id)?;
-        Ok(self.tell_room_state(slot, room, since, id))
+        Ok(self.restate_room(slot, room, since, id, newcomer))
     }
 
     /// Makes the session a member of the room; tells the room if its person was not in it before.
@@ -168,6 +169,7 @@ impl Hub {
                 backlog.forget_room(room);
             }
         }
+        self.newcomers.retain(|(r, _)| *r != room);
         self.open.forget_room(room);
         for batch in &mut self.inflight {
             batch.forget_room(room);
@@ -228,6 +230,8 @@ impl Hub {
             u.floor = rooms_left.last().map(|m| m.room);
         }
         self.presence.retain(|entry| *entry != (room, user));
+        let u = &mut self.users[user as usize];
+        u.told_in = u.told_in.filter(|told| *told != room);
         let (at, u) = (self.wall, &self.users[user as usize]);
         let span = self.arena.text(Class::Sequenced, Some(room), |out| {
             outbound::user_left_room(out, at, &u.id, &room_id);
@@ -428,8 +432,16 @@ impl Hub {
         });
     }
 
-    /// Answers with the room's state as of now, behind everything of its building that waits for a commit.
-    fn tell_room_state(&mut self, slot: u32, room: RoomKey, since: Option<&Since>, id: Option<&str>) -> bool {
+    /// Answers with the room's state as of now, behind everything of its building that waits for a commit. True if the
+    /// client knows all that happened in the room then.
+    pub(super) fn restate_room(
+        &mut self,
+        slot: u32,
+        room: RoomKey,
+        since: Option<&Since>,
+        id: Option<&str>,
+        newcomer: bool,
+    ) -> bool {
         let (room_id, host) = (self.rooms[room as usize].id.clone(), self.rooms[room as usize].host);
         let epoch = self.epoch.clone();
         let facts = Self::facts(self.now, self.wall, &self.tokens);
@@ -455,16 +467,24 @@ impl Hub {
             _ => true,
         };
         let locks = building.locks_in_room(&facts, &room_id);
-        let seq = building.seq(&room_id);
-        let at = self.wall;
+        let mut agreed = Vec::new();
+        outbound::room_agreed(&mut agreed, &room_id, &locks, &epoch, building.seq(&room_id), &recovery);
+        let since = since.map(|since| Since { epoch: since.epoch.to_string().into(), seq: since.seq });
+        let what = Restated::State { since, id: id.map(Box::from) };
+        self.restate(self.conn_key(slot), room, what, newcomer, &agreed);
+        whole
+    }
+
+    /// Tells a room's state: what is agreed on as it was worked out before, and who is there now.
+    pub(super) fn tell_room_state(&mut self, slot: u32, room: RoomKey, id: Option<&str>, class: Class, agreed: &[u8]) {
+        let (at, r) = (self.wall, &self.rooms[room as usize]);
         let mut frame = Vec::new();
         super::arena::text_frame(&mut frame, |out| {
-            self.with_page(room, None, |people| {
-                outbound::room_state(out, at, id, &room_id, people, &locks, &epoch, seq, &recovery);
-            });
+            self.with_page(room, None, |people| outbound::room_state(out, at, id, &r.id, people, agreed));
         });
-        self.emit(host, Target::Conn(self.conn_key(slot)), Class::Control, Some(room), &frame);
-        whole
+        let span = self.arena.framed(class, Some(room), &frame);
+        self.count_deliveries(class, 1);
+        self.push(slot, span);
     }
 
     /// Sends a member what happened in a room after `seq` as if it had been there.
@@ -490,7 +510,7 @@ impl Hub {
             }
         }
         if !frames.is_empty() {
-            self.emit(host, Target::Conn(self.conn_key(slot)), Class::Control, Some(room), &frames);
+            self.restate(self.conn_key(slot), room, Restated::Missed { since: seq }, true, &frames);
         }
     }
 

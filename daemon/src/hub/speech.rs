@@ -6,7 +6,7 @@
 use arxosrt_core::building::command::{Actor, Command};
 use arxosrt_core::wire::code::{self, ErrorCode};
 use arxosrt_core::wire::inbound::{self, ClientMessage, Misunderstood};
-use arxosrt_core::wire::outbound;
+use arxosrt_core::wire::{json, outbound};
 
 use super::arena::Class;
 use super::clients::End;
@@ -82,7 +82,8 @@ impl Hub {
             return;
         }
         let slot = key.slot;
-        match inbound::parse(text, &self.settings.message) {
+        let text = json::whole_characters(text);
+        match inbound::parse(&text, &self.settings.message) {
             Err(Misunderstood { code, detail, id }) => {
                 let kind = if code == code::UNKNOWN_TYPE { MessageType::Unknown } else { MessageType::Malformed };
                 self.metrics.messages_received.inc(kind);

@@ -91,7 +91,7 @@ pub struct Conn {
     pub refused_in_a_row: u32,
     /// The peer.
     pub address: std::net::IpAddr,
-    /// Which of the daemon's close codes ended it; 0 while open or when the client closed.
+    /// Which close code ended it; 1006 when the socket was lost, 0 while it is open.
     pub close_code: u16,
     /// Woken when the reader must stop.
     pub stop: Option<Rc<tokio::sync::Notify>>,
@@ -203,7 +203,7 @@ pub struct Host {
     pub id: BuildingId,
     /// Its state, which may be ahead of the log's committed end.
     pub building: Building,
-    /// Batches with settled events of this building that are not committed yet.
+    /// Batches in which something of this building waits to be told.
     pub unsettled: u32,
     /// When it next has something to do by itself, as entered in the hub's calendar.
     pub due: Option<Mono>,

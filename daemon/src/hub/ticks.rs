@@ -84,7 +84,9 @@ impl Hub {
                 return false;
             }
         }
+        // Whoever was sent away by a drain comes back to the next run, which gives everybody the whole grace.
         while self.writable
+            && self.drain.is_none()
             && let Some(&(ends, session)) = self.graces.first()
             && ends <= now
         {
@@ -147,6 +149,7 @@ impl Hub {
 
     /// Forgets buildings that nobody needs, and corrects the gauges.
     fn sweep(&mut self) {
+        self.try_again();
         let (now, idle_ms) = (self.now, self.settings.building_idle_ms);
         if now >= self.reclaim_until {
             self.ended = Default::default();
@@ -176,11 +179,8 @@ impl Hub {
             if let Some(due) = host.due {
                 self.calendar.remove(&(due, key));
             }
-            if host.building.position() > 0 && self.engine != "memory" {
+            if host.building.position() > 0 {
                 self.asleep.insert(host.id);
-            } else if host.building.position() > 0 {
-                // The memory engine keeps nothing; what happened here is over.
-                self.asleep.remove(&host.id);
             }
         }
     }
@@ -270,7 +270,12 @@ impl Hub {
 
     /// Gives the tail back for its orderly end, with the number of the last batch that is committed.
     pub fn close_tail(&mut self) -> Result<(), crate::store::TailError> {
-        let committed = self.inflight.front().map_or(self.batch_number, |front| front.number() - 1);
+        let committed = match self.inflight.front() {
+            Some(front) => front.number() - 1,
+            None if self.told.is_empty() => self.batch_number,
+            // What was told waits for a store that never came back: its only copy is the tail's.
+            None => 0,
+        };
         std::mem::replace(&mut self.tail, crate::store::Tail::nowhere()).close(committed)
     }
 }

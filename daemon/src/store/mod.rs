@@ -284,6 +284,13 @@ impl Store {
     }
 }
 
+impl Loaded {
+    /// Events after the newest snapshot.
+    pub fn since_snapshot(&self) -> u64 {
+        self.position - self.snapshot.as_ref().map_or(0, |(position, _)| *position)
+    }
+}
+
 impl Batch {
     /// About how much memory the batch holds.
     fn bytes(&self) -> usize {

@@ -40,16 +40,17 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
 }
 
-/// Serves one connection to its end.
+/// Finds out what a new connection wants and sees to it. A client gets a task of its own, which is much smaller than
+/// this one: most of a client's life is waiting, and what waits should own little.
 pub async fn serve(shared: Rc<Shared>, mut stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
     let _ = stream.set_nodelay(true);
-    let head = Box::pin(timeout(shared.handshake_time, read_head(&mut stream))).await;
+    let head = timeout(shared.handshake_time, read_head(&mut stream)).await;
     let Ok(Ok((head, asked))) = head else { return };
     drop(permit);
     match asked {
         Asked::More => {}
         Asked::Http => hand_over(&shared, stream, head),
-        Asked::Wrong(refusal) => Box::pin(refuse(&shared, stream, refusal)).await,
+        Asked::Wrong(refusal) => refuse(&shared, stream, refusal).await,
         Asked::WebSocket(opening) => enter(shared, stream, peer, opening, head, Encoding::WebSocket).await,
         Asked::Events(opening) => enter(shared, stream, peer, opening, head, Encoding::Sse).await,
     }
@@ -113,22 +114,18 @@ async fn enter(
     let admitted = shared.hub.borrow_mut().admit(&opening.user, peer.ip());
     if let Err(denied) = admitted {
         let refusal = Refusal { status: denied.status, code: denied.code, message: denied.message };
-        return Box::pin(refuse(&shared, stream, refusal)).await;
+        return refuse(&shared, stream, refusal).await;
     }
-    let switching = match encoding {
-        Encoding::WebSocket => handshake::switching(&opening),
-        Encoding::Sse => handshake::EVENT_STREAM.to_vec(),
-    };
-    match stream.try_write(&switching) {
-        Ok(n) if n == switching.len() => {}
-        Ok(n) => {
-            if Box::pin(stream.write_all(&switching[n..])).await.is_err() {
+    let mut preface = Vec::new();
+    match encoding {
+        // Goes out with the greeting, in one write.
+        Encoding::WebSocket => preface = handshake::switching(&opening),
+        Encoding::Sse => {
+            if stream.write_all(handshake::EVENT_STREAM).await.is_err() {
                 return;
             }
         }
-        Err(_) => return,
     }
-    drop(switching);
     let (read, sink) = stream.into_split();
     let stop = Rc::new(Notify::new());
     let arrival = Arrival {
@@ -136,6 +133,7 @@ async fn enter(
         username: opening.username,
         address: peer.ip(),
         encoding,
+        preface,
         sink,
         stop: stop.clone(),
     };
@@ -144,25 +142,20 @@ async fn enter(
         hub.tick_clock();
         hub.connect(arrival)
     };
-    let message_bytes = shared.message_bytes;
     let mut reader = Reader {
         hub: shared.hub.clone(),
         key,
         read,
         decoder: match encoding {
-            Encoding::WebSocket => Some(Decoder::new(message_bytes)),
+            Encoding::WebSocket => Some(Box::new(Decoder::new(shared.message_bytes))),
             Encoding::Sse => None,
         },
     };
-    drop(shared);
-    let first = head.get(opening.head_len..).filter(|rest| !rest.is_empty());
-    let first = first.map(|rest| take_in(&reader.hub, key, &mut reader.decoder, rest));
-    drop(head);
-    let end = match first {
-        Some(Next::Read) | None => reader.run(&stop).await,
-        Some(next) => next,
+    let first = match &head[opening.head_len..] {
+        [] => Next::Read,
+        rest => take_in(&reader.hub, key, &mut reader.decoder, rest),
     };
-    Box::pin(reader.part(end)).await;
+    tokio::task::spawn_local(reader.live(stop, first));
 }
 
 /// The reading side of one client.
@@ -170,7 +163,8 @@ struct Reader {
     hub: SharedHub,
     key: ConnKey,
     read: OwnedReadHalf,
-    decoder: Option<Decoder>,
+    /// On the heap, so that the task does not hold it twice on its way from one state to the next.
+    decoder: Option<Box<Decoder>>,
 }
 
 /// The hub as the receiver of one connection's messages.
@@ -194,7 +188,7 @@ impl Receiver for ToHub<'_> {
 }
 
 /// Carries out what the bytes say.
-fn take_in(hub: &SharedHub, key: ConnKey, decoder: &mut Option<Decoder>, bytes: &[u8]) -> Next {
+fn take_in(hub: &SharedHub, key: ConnKey, decoder: &mut Option<Box<Decoder>>, bytes: &[u8]) -> Next {
     let mut hub = hub.borrow_mut();
     hub.tick_clock();
     hub.heard(key);
@@ -206,6 +200,15 @@ fn take_in(hub: &SharedHub, key: ConnKey, decoder: &mut Option<Decoder>, bytes: 
 }
 
 impl Reader {
+    /// The client's life.
+    async fn live(mut self, stop: Rc<Notify>, first: Next) {
+        let end = match first {
+            Next::Read => self.run(&stop).await,
+            end => end,
+        };
+        Box::pin(self.part(end)).await;
+    }
+
     /// Reads until the client or the hub ends it.
     async fn run(&mut self, stop: &Notify) -> Next {
         let mut stopped = std::pin::pin!(stop.notified());
@@ -251,5 +254,24 @@ impl Reader {
         }
         linger(&mut self.read).await;
         self.hub.borrow_mut().gone(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What a silent client owns in structures of ours; its read buffer, its socket and the tables come on top.
+    #[test]
+    fn a_client_owns_little() {
+        use crate::hub::state::{Conn, Session, User};
+        let task = size_of_future(Reader::live) + size_of::<Decoder>();
+        assert!(task <= 640, "the task and its decoder have {task} bytes");
+        let records = size_of::<Conn>() + size_of::<Session>() + size_of::<User>();
+        assert!(records <= 512, "the records have {records} bytes");
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, HandedOver};
 use crate::hub::ask::Ask;
+use crate::hub::flush::Drain;
 use crate::hub::{Hub, Parts};
 use crate::store::{Outcome, StoreError};
 
@@ -167,8 +168,8 @@ async fn flush(hub: SharedHub) {
         hub.borrow_mut().end_turn();
         loop {
             let done = hub.borrow_mut().flush_some(&mut drains);
-            for (key, sink) in drains.drain(..) {
-                tokio::task::spawn_local(drain(hub.clone(), key, sink));
+            for slow in drains.drain(..) {
+                tokio::task::spawn_local(drain(hub.clone(), slow));
             }
             if done {
                 break;
@@ -183,9 +184,19 @@ async fn flush(hub: SharedHub) {
 }
 
 /// Writes one slow connection's backlog as its socket takes it.
-async fn drain(hub: SharedHub, key: crate::hub::ConnKey, sink: Rc<tokio::net::tcp::OwnedWriteHalf>) {
+async fn drain(hub: SharedHub, Drain { key, sink, mut gone }: Drain) {
     loop {
-        if sink.writable().await.is_err() || hub.borrow_mut().drain_backlog(key) {
+        tokio::select! {
+            biased;
+            // A peer that reads nothing and stays must not keep the socket open for ever.
+            _ = &mut gone => return hub.borrow_mut().forget_drain(key),
+            writable = sink.writable() => {
+                if writable.is_err() {
+                    return hub.borrow_mut().forget_drain(key);
+                }
+            }
+        }
+        if hub.borrow_mut().drain_backlog(key) {
             return;
         }
         // A socket that takes everything must not keep the others waiting.

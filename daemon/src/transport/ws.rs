@@ -1,7 +1,7 @@
 //! Bytes in, messages out: the WebSocket protocol of one connection, without its socket.
 //!
 //! All of RFC 6455 is tungstenite's: masking, fragments, UTF-8, pongs, the close handshake. It is fed from the core's
-//! shared scratch buffer, so a silent connection owns 512 bytes and no more. What tungstenite does not do is say why it
+//! shared scratch buffer, so a silent connection owns 256 bytes and no more. What tungstenite does not do is say why it
 //! gives up: the close code that is due (1002, 1007, 1009) is named here, for the caller to send.
 
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// How much a connection buffers of a frame that has not arrived whole.
-const READ_BUFFER_BYTES: usize = 512;
+const READ_BUFFER_BYTES: usize = 256;
 
 /// What a connection says.
 pub trait Receiver {

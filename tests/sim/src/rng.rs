@@ -9,12 +9,12 @@ impl Rng {
     pub fn new(seed: u64) -> Self {
         // Neighbouring seeds must not give neighbouring runs.
         let mut rng = Rng(seed ^ 0x9e37_79b9_7f4a_7c15);
-        rng.next();
+        rng.number();
         rng
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Rng {
 
     /// A number below `n`.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.number() % n as u64) as usize
     }
 
     /// True once in `n` times.

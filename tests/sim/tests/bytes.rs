@@ -100,7 +100,7 @@ fn damaged_bytes_never_panic() {
         for bytes in &mut damaged {
             for _ in 0..1 + rng.below(6) {
                 let at = rng.below(bytes.len());
-                bytes[at] = rng.next() as u8;
+                bytes[at] = rng.number() as u8;
             }
         }
         read(&damaged[0], &damaged[1]);

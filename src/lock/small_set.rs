@@ -1,0 +1,111 @@
+//! A set in order: most are tiny, a few are huge.
+//!
+//! An object has one lock, a session has a handful, a floor may have a hundred thousand. The tiny ones live without
+//! an allocation of their own, the huge ones stay logarithmic.
+
+use std::collections::BTreeSet;
+
+use smallvec::SmallVec;
+
+/// From this size on a set becomes a tree.
+const FEW_MAX: usize = 32;
+
+/// Numbers of one kind (tokens, tickets) in ascending order.
+#[derive(Clone, Debug)]
+pub(crate) enum SmallSet<T> {
+    Few(SmallVec<[T; 2]>),
+    Many(BTreeSet<T>),
+}
+
+impl<T> Default for SmallSet<T> {
+    fn default() -> Self {
+        SmallSet::Few(SmallVec::new())
+    }
+}
+
+impl<T: Copy + Ord> SmallSet<T> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            SmallSet::Few(few) => few.len(),
+            SmallSet::Many(many) => many.len(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn contains(&self, one: T) -> bool {
+        match self {
+            SmallSet::Few(few) => few.binary_search(&one).is_ok(),
+            SmallSet::Many(many) => many.contains(&one),
+        }
+    }
+
+    /// Answers whether it is new here.
+    pub(crate) fn insert(&mut self, one: T) -> bool {
+        match self {
+            SmallSet::Few(few) => {
+                // Numbers grow, so the place is nearly always the end.
+                let Err(at) = few.binary_search(&one) else {
+                    return false;
+                };
+                few.insert(at, one);
+                if few.len() > FEW_MAX {
+                    *self = SmallSet::Many(few.drain(..).collect());
+                }
+                true
+            }
+            SmallSet::Many(many) => many.insert(one),
+        }
+    }
+
+    /// Answers whether it was here.
+    pub(crate) fn remove(&mut self, one: T) -> bool {
+        match self {
+            SmallSet::Few(few) => match few.binary_search(&one) {
+                Ok(at) => {
+                    few.remove(at);
+                    true
+                }
+                Err(_) => false,
+            },
+            SmallSet::Many(many) => {
+                let was_here = many.remove(&one);
+                if many.is_empty() {
+                    *self = SmallSet::default();
+                }
+                was_here
+            }
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = T> {
+        let (few, many) = match self {
+            SmallSet::Few(few) => (Some(few.iter()), None),
+            SmallSet::Many(many) => (None, Some(many.iter())),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_the_same_set_at_every_size() {
+        let mut set = SmallSet::default();
+        for n in (0..100u64).rev() {
+            set.insert(n);
+            set.insert(n);
+        }
+        assert!(set.iter().eq(0..100));
+        for n in 0..100u64 {
+            assert!(set.contains(n));
+            set.remove(n);
+            assert_eq!((set.len(), set.contains(n)), (99 - n as usize, false));
+        }
+        assert!(set.is_empty() && matches!(set, SmallSet::Few(_)));
+    }
+}

@@ -1,0 +1,145 @@
+//! The same daemon in a process of its own, which a test may kill.
+//!
+//! The process is the test's own program: it runs one test by name, and that test becomes the daemon when it is told to
+//! by the environment. So it is always the code under test, built by the same command. A test file that uses [`Child`]
+//! has this test:
+//!
+//! ```ignore
+//! #[test]
+//! fn the_daemon_as_a_process() {
+//!     scenario::child::become_daemon();
+//! }
+//! ```
+//!
+//! The child ends by itself when the parent does: its standard input closes then.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+
+use arxosrt_core::directory::Directory;
+use arxosrtd::config::Config;
+use arxosrtd::hub::Clock;
+
+use crate::{Client, http, served};
+
+/// The environment variable that names the child's folder.
+const DIR: &str = "ARXOSRT_SCENARIO_DIR";
+
+/// The environment variable with the configuration, as JSON.
+const CONFIG: &str = "ARXOSRT_SCENARIO_CONFIG";
+
+/// What the child's first line begins with. A test program says other things too.
+const READY: &str = "arxosrt-scenario-ready ";
+
+/// A daemon in a process of its own. Dropping it kills it.
+pub struct Child {
+    /// Where clients reach it.
+    pub http: SocketAddr,
+    /// Where operators reach it.
+    pub control: PathBuf,
+    process: std::process::Child,
+    stdin: Option<ChildStdin>,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Child {
+    /// Starts a daemon whose files are in `dir`. `test` is the path of the test that calls [`become_daemon`].
+    pub fn start(test: &str, config: &Config, dir: &Path) -> Child {
+        let program = std::env::current_exe().expect("a test has a program");
+        let mut process = Command::new(program)
+            .args(["--exact", test, "--nocapture"])
+            .env(DIR, dir)
+            .env(CONFIG, serde_json::to_string(config).expect("a configuration is JSON"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the test's own program starts");
+        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
+        let http = loop {
+            let mut line = String::new();
+            let read = stdout.read_line(&mut line).expect("the child's output");
+            assert!(read > 0, "the child ended before it was ready: is there a test {test:?}?");
+            if let Some(at) = line.find(READY) {
+                break line[at + READY.len()..].trim().parse().expect("an address");
+            }
+        };
+        let stdin = process.stdin.take();
+        Child { http, control: dir.join("control.sock"), process, stdin, _stdout: stdout }
+    }
+
+    /// Kills it as `kill -9` does. Nothing is flushed, nobody is told.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Ends it in good order and waits for it.
+    pub fn stop(mut self) {
+        drop(self.stdin.take());
+        let status = self.process.wait().expect("a child can be waited for");
+        assert!(status.success(), "the child ended with {status}");
+    }
+
+    /// Lets monotonic time pass in the child. What is due is done at its next tick.
+    pub fn advance(&mut self, ms: u64) {
+        let stdin = self.stdin.as_mut().expect("it runs");
+        writeln!(stdin, "{ms}").and_then(|()| stdin.flush()).expect("the child reads");
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// An old client, greeted.
+    pub async fn old(&self, user: &str) -> Client {
+        Client::greeted(self.http, user).await
+    }
+
+    /// A present client.
+    pub async fn client(&self, user: &str) -> Client {
+        let mut client = Client::greeted(self.http, user).await;
+        client.hello(&[]).await;
+        client
+    }
+
+    /// `GET`, over REST.
+    pub async fn get(&self, path: &str) -> http::Answer {
+        http::Request::get(path).to(self.http).await
+    }
+
+    /// A request to the control socket.
+    pub async fn operate(&self, request: http::Request) -> http::Answer {
+        request.to_socket(&self.control).await
+    }
+
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Becomes the daemon of [`Child::start`], if this process is meant to be one; otherwise does nothing.
+pub fn become_daemon() {
+    let (Some(dir), Ok(config)) = (std::env::var_os(DIR), std::env::var(CONFIG)) else {
+        return;
+    };
+    let config: Config = serde_json::from_str(&config).expect("the parent wrote it");
+    let clock = Clock::start();
+    let started = served::launch(config, Path::new(&dir), Directory::default(), clock.clone());
+    let daemon = started.expect("the daemon starts");
+    println!("{READY}{}", daemon.http);
+    std::io::stdout().flush().expect("the parent listens");
+    for line in std::io::stdin().lines() {
+        let Ok(line) = line else { break };
+        clock.advance(line.trim().parse().expect("milliseconds"));
+    }
+    daemon.stop().expect("an end in good order");
+}
