@@ -1,3 +1,5 @@
+//! What a page of figures says, read back the way a collector reads it.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
