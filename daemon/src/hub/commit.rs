@@ -37,6 +37,9 @@ pub(super) enum Target {
     Room(RoomKey),
 }
 
+/// The rest of a question from outside, for when it is known whether the commit succeeded.
+type AnswerLater = Box<dyn FnOnce(&mut Hub, bool)>;
+
 enum Out {
     Frames {
         target: Target,
@@ -54,7 +57,7 @@ enum Out {
         end: usize,
     },
     /// Carries out the rest of a question from outside; the flag says whether the commit succeeded.
-    Answer(Box<dyn FnOnce(&mut Hub, bool)>),
+    Answer(AnswerLater),
 }
 
 /// How a connection is told where a room stands. Told again from scratch when the commit before it fails.
