@@ -15,9 +15,9 @@ use arxosrt_core::wire::outbound;
 use serde_json::value::RawValue;
 
 use super::ask::{Acquired, Ask, Connections, Operator, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
-use super::clients::End;
+use super::fail::Fail;
 use super::locking::refusal_words;
-use super::speech::Fail;
+use super::state::End;
 use super::state::{Encoding, Phase};
 use super::{HostKey, Hub, SessionKey, UserKey};
 
