@@ -503,6 +503,8 @@ impl Hub {
                 rows.extend(building.missed(&room, building.oldest(&room)).into_iter().flatten().filter_map(|seen| history_row(&seen, resource)));
             }
         }
+        // The rooms are in order of time each; of what happened within one millisecond the latest comes first too.
+        rows.reverse();
         rows.sort_by(|a, b| b.at.cmp(&a.at));
         rows.dedup();
         rows.truncate(limit);
