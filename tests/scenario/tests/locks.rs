@@ -158,7 +158,7 @@ async fn several_resources_are_locked_together_or_not_at_all() {
     ana.forget();
     let granted = ask(&mut ana, both).await;
     assert_eq!(granted["resources"], json!(["door", "window"]));
-    let mut told = vec![
+    let mut told = [
         ben.expect("lock_acquired").await,
         ben.expect("lock_acquired").await,
     ];
