@@ -521,6 +521,8 @@ impl Hub {
                 );
             }
         }
+        // The rooms are in order of time each; of what happened within one millisecond the latest comes first too.
+        rows.reverse();
         rows.sort_by(|a, b| b.at.cmp(&a.at));
         rows.dedup();
         rows.truncate(limit);
