@@ -162,7 +162,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         ready: ready.clone(),
         metrics: metrics.clone(),
         show_metrics: config.metrics.enabled,
-        limits: limits.clone(),
+        limits,
     });
     runtime.spawn(serve_plain_http(handed_over, app, limits, stop_rest.clone()));
     let context = ControlContext {
@@ -203,7 +203,7 @@ async fn serve_plain_http(
 ) {
     while let Some((stream, first)) = connections.recv().await {
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
-        let served = serve_connection(Rewind::new(first, stream), app.clone(), limits.clone(), stop.clone());
+        let served = serve_connection(Rewind::new(first, stream), app.clone(), limits, stop.clone());
         tokio::spawn(async move {
             if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection ended early");

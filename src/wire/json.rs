@@ -260,7 +260,7 @@ mod tests {
             let mut out = Vec::new();
             let mut object = Object::new(&mut out);
             object.text("a", text).int("n", u64::MAX).bool("b", true).raw_or_null("z", None);
-            object.list("l", [1, 2], |out, n| integer(out, n));
+            object.list("l", [1, 2], integer);
             object.end();
             let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
             assert_eq!(value["a"], text);

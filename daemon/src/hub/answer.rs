@@ -15,9 +15,9 @@ use arxosrt_core::wire::outbound;
 use serde_json::value::RawValue;
 
 use super::ask::{Acquired, Ask, Connections, Operator, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
-use super::clients::End;
+use super::fail::Fail;
 use super::locking::refusal_words;
-use super::speech::Fail;
+use super::state::End;
 use super::state::{Encoding, Phase};
 use super::{HostKey, Hub, SessionKey, UserKey};
 
@@ -521,6 +521,8 @@ impl Hub {
                 );
             }
         }
+        // The rooms are in order of time each; of what happened within one millisecond the latest comes first too.
+        rows.reverse();
         rows.sort_by(|a, b| b.at.cmp(&a.at));
         rows.dedup();
         rows.truncate(limit);

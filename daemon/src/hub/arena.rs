@@ -90,11 +90,6 @@ impl Arena {
         self.frames[first..].iter().take_while(move |frame| frame.span.start < span.end)
     }
 
-    /// How many bytes lie here.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Forgets all frames. No connection may hold a span any more.
     pub fn clear(&mut self) {
         self.frames.clear();

@@ -18,9 +18,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use super::arena::{self, Class};
-use super::speech::Fail;
-use super::state::{Conn, Encoding, Membership, Phase, Session, User};
-use super::ticks::RECLAIM_LEAST_MS;
+use super::fail::Fail;
+use super::settings::RECLAIM_LEAST_MS;
+use super::state::{Conn, Encoding, End, Membership, Phase, Session, User};
 use super::{ConnKey, Hub, SessionKey, UserKey};
 use crate::metrics::{ResumeResult, Transport};
 
@@ -51,15 +51,6 @@ pub struct Denied {
     pub code: &'static str,
     /// For people.
     pub message: String,
-}
-
-/// How a socket ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With a close handshake begun by the client: nobody will come back.
-    Clean,
-    /// In any other way.
-    Lost,
 }
 
 /// The wait before a silent client is taken for an old one that came back.
@@ -354,7 +345,7 @@ impl Hub {
         self.session_ids.remove(&id);
         if self.now < self.reclaim_until {
             self.ended.insert(id.clone());
-            if self.ended.len() > super::ticks::ENDED_MAX {
+            if self.ended.len() > super::settings::ENDED_MAX {
                 self.reclaim_until = self.now;
             }
         }

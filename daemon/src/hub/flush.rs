@@ -13,8 +13,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::oneshot;
 
 use super::arena::{Class, Span, payloads, text_frame, text_frames};
-use super::clients::End;
 use super::outbox::{Backlog, Overflow, unwritten};
+use super::state::End;
 use super::state::{Encoding, Membership, Phase};
 use super::{ConnKey, Hub};
 use crate::metrics::{DeliveryClass, ResyncReason};

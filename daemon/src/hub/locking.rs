@@ -15,8 +15,9 @@ use arxosrt_core::wire::outbound;
 use smallvec::SmallVec;
 
 use super::arena::{Class, text_frame};
-use super::commit::Target;
-use super::speech::{Account, Fail};
+use super::batch::Target;
+use super::fail::Fail;
+use super::speech::Account;
 use super::{ConnKey, HostKey, Hub, RoomKey, SessionKey};
 use crate::metrics::LockOutcome;
 

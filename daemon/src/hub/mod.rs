@@ -6,18 +6,21 @@
 //!
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `locking`: commands to buildings and what their answers mean;
-//! - `commit`: what waits for the store, and what happens when it cannot commit; `flush`: writing, and slow clients;
+//! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
 //! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket.
 
 pub mod answer;
 pub mod arena;
 pub mod ask;
+mod batch;
 pub mod clients;
 pub mod commit;
+pub mod fail;
 pub mod flush;
 pub mod locking;
 pub mod observe;
 pub mod outbox;
+pub mod recovery;
 pub mod rooms;
 pub mod settings;
 pub mod speech;
@@ -185,8 +188,8 @@ pub struct Hub {
 
     store: Arc<Store>,
     tail: Tail,
-    open: commit::OpenBatch,
-    inflight: VecDeque<commit::Inflight>,
+    open: batch::OpenBatch,
+    inflight: VecDeque<batch::Inflight>,
     batch_number: u64,
     writable: bool,
     /// The store takes batches, as far as it has said.
@@ -257,7 +260,7 @@ impl Hub {
             drains: Vec::new(),
             store,
             tail,
-            open: commit::OpenBatch::default(),
+            open: batch::OpenBatch::default(),
             inflight: VecDeque::new(),
             batch_number: 0,
             writable: true,
@@ -273,7 +276,7 @@ impl Hub {
             drain: None,
             draining: CancellationToken::new(),
             observers: Vec::new(),
-            reclaim_until: now.plus(grace_ms.max(ticks::TAKE_UP_LEAST_MS)),
+            reclaim_until: now.plus(grace_ms.max(settings::TAKE_UP_LEAST_MS)),
             ended: HashSet::new(),
         };
         hub.metrics.store_writable.set(1);

@@ -72,7 +72,7 @@ impl Outbox {
     /// Bytes that wait, of this turn and of earlier ones.
     pub fn waiting(&self) -> usize {
         let turn: u32 = self.spans.iter().map(|span| span.end - span.start).sum();
-        turn as usize + self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+        turn as usize + self.backlog.as_ref().map_or(0, |backlog| backlog.waiting_bytes())
     }
 
     /// Takes the spans of this turn.
@@ -200,7 +200,7 @@ impl Backlog {
     }
 
     /// Bytes that wait, the head included.
-    pub fn len(&self) -> usize {
+    pub fn waiting_bytes(&self) -> usize {
         self.head.len() - self.written + self.sequenced_bytes + self.control_bytes + self.state_bytes
     }
 }
@@ -255,7 +255,7 @@ mod tests {
         left[40] = b'c';
         assert_eq!(backlog.next_bytes(), left);
         backlog.advance(41);
-        assert_eq!(backlog.len(), 0);
+        assert_eq!(backlog.waiting_bytes(), 0);
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
         for _ in 0..10_000 {
             assert_eq!(backlog.push(Class::Latest { user: 7 }, Some(1), &[0; 200], &BOUNDS), None);
         }
-        assert_eq!(backlog.len(), 0);
+        assert_eq!(backlog.waiting_bytes(), 0);
         assert_eq!(backlog.take_latest(), [(1, 7)]);
     }
 

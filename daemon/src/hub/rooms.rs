@@ -16,8 +16,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::arena::Class;
-use super::commit::Restated;
-use super::speech::Fail;
+use super::batch::Restated;
+use super::fail::Fail;
 use super::state::{Diff, Membership, Room};
 use super::{Hub, RoomKey, SessionKey, UserKey};
 use crate::metrics::ResyncReason;

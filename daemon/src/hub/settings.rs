@@ -4,6 +4,16 @@ use arxosrt_core::wire::inbound;
 
 use super::outbox;
 
+/// After a restart, owners have at least this long to reclaim their locks, whatever the grace is.
+pub const RECLAIM_LEAST_MS: u64 = 5_000;
+
+/// After a restart, sessions of the run before can be taken up for at least this long: clients come back with delays of
+/// up to `hub.reconnect_max_ms`, several times if need be.
+pub const TAKE_UP_LEAST_MS: u64 = 120_000;
+
+/// How many sessions may have ended within that time before no unknown one is taken up any more.
+pub const ENDED_MAX: usize = 65_536;
+
 /// Everything about the hub that can be configured. Times are in milliseconds.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -9,27 +9,12 @@ use arxosrt_core::wire::inbound::{self, ClientMessage, Misunderstood};
 use arxosrt_core::wire::{json, outbound};
 
 use super::arena::Class;
-use super::clients::End;
+use super::fail::Fail;
 use super::locking::ReplyTo;
+use super::state::End;
 use super::state::Phase;
 use super::{ConnKey, Hub, SessionKey};
 use crate::metrics::MessageType;
-
-/// Why a message was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fail {
-    /// The registered code.
-    pub code: ErrorCode,
-    /// For people: the value and the limit.
-    pub detail: String,
-}
-
-impl Fail {
-    /// A failure with its sentence.
-    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Fail { code, detail: detail.into() }
-    }
-}
 
 /// Who accounts for a message's `id`.
 pub(super) enum Account {

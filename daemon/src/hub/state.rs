@@ -44,6 +44,15 @@ pub enum Encoding {
     Sse,
 }
 
+/// How a socket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a close handshake begun by the client: nobody will come back.
+    Clean,
+    /// In any other way.
+    Lost,
+}
+
 /// What a connection is on its way to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

@@ -13,8 +13,8 @@ use arxosrt_core::time::Mono;
 use arxosrt_core::wire::{code, outbound};
 
 use super::arena::{Class, PING, text_frame};
-use super::clients::End;
-use super::state::{Encoding, Phase};
+
+use super::state::{Encoding, End, Phase};
 use super::{ConnKey, HostKey, Hub};
 
 /// How often the hub looks at the clock. A lease outlives its deadline by no more than this and a turn.
@@ -22,16 +22,6 @@ pub const TICK: Duration = Duration::from_millis(20);
 
 /// A tick that has worked for so long lets others in before it goes on.
 const SLICE: Duration = Duration::from_millis(2);
-
-/// After a restart, owners have at least this long to reclaim their locks, whatever the grace is.
-pub const RECLAIM_LEAST_MS: u64 = 5_000;
-
-/// After a restart, sessions of the run before can be taken up for at least this long: clients come back with delays of
-/// up to `hub.reconnect_max_ms`, several times if need be.
-pub const TAKE_UP_LEAST_MS: u64 = 120_000;
-
-/// How many sessions may have ended within that time before no unknown one is taken up any more.
-pub(super) const ENDED_MAX: usize = 65_536;
 
 /// How often what is left over is looked for.
 const SWEEP_MS: u64 = 1_000;

@@ -24,8 +24,9 @@ use super::core::{Shared, SharedHub};
 use super::handshake::{self, Asked, Opening, Refusal};
 use super::ws::{Decoder, Next, Receiver};
 use crate::hub::ConnKey;
-use crate::hub::clients::{Arrival, End};
+use crate::hub::clients::Arrival;
 use crate::hub::state::Encoding;
+use crate::hub::state::End;
 
 /// How much is read at once.
 const SCRATCH_BYTES: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -17,6 +17,11 @@ pub struct Request {
     path: String,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
+}
+
+/// An answer that goes on: one JSON object a line.
+pub struct Lines {
+    stream: BufReader<UnixStream>,
 }
 
 /// What came back.
@@ -75,6 +80,21 @@ impl Request {
         self.over(stream).await
     }
 
+    /// Asks over a Unix socket for a stream of lines, which has begun then.
+    pub async fn stream(self, at: &Path) -> Lines {
+        let mut stream = timeout(PATIENCE, UnixStream::connect(at)).await.expect("in time").expect("a connection");
+        let request = format!("{} {} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.method, self.path);
+        timeout(PATIENCE, stream.write_all(request.as_bytes())).await.expect("in time").expect("it is read");
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let read = timeout(PATIENCE, stream.read_line(&mut head)).await.expect("a head").unwrap_or(0);
+            assert!(read > 0, "the head ended after {head:?}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        Lines { stream }
+    }
+
     /// Asks over an open connection, which ends with the answer.
     pub async fn over(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Answer {
         let mut request = format!("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", self.method, self.path);
@@ -97,6 +117,31 @@ impl Request {
         Answer::parse(&read).unwrap_or_else(|| {
             panic!("{} {}: no HTTP answer in {:?}", self.method, self.path, String::from_utf8_lossy(&read))
         })
+    }
+}
+
+impl Lines {
+    /// The next line for which `is_it` holds.
+    pub async fn expect(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = Vec::new();
+        let found = timeout(PATIENCE, async {
+            loop {
+                let mut line = String::new();
+                if self.stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                    return None;
+                }
+                // The sizes of chunks are lines too; those of the stream are objects.
+                match serde_json::from_str::<Value>(&line) {
+                    Ok(line) if line.is_object() && is_it(&line) => return Some(line),
+                    _ => seen.push(line),
+                }
+            }
+        });
+        match found.await {
+            Ok(Some(line)) => line,
+            Ok(None) => panic!("{what}, but the stream ended after {seen:#?}"),
+            Err(_) => panic!("{what}, within {PATIENCE:?}, among {seen:#?}"),
+        }
     }
 }
 

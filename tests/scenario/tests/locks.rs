@@ -128,7 +128,7 @@ async fn several_resources_are_locked_together_or_not_at_all() {
     ana.forget();
     let granted = ask(&mut ana, both).await;
     assert_eq!(granted["resources"], json!(["door", "window"]));
-    let mut told = vec![ben.expect("lock_acquired").await, ben.expect("lock_acquired").await];
+    let mut told = [ben.expect("lock_acquired").await, ben.expect("lock_acquired").await];
     told.sort_by_key(|m| m["resource_id"].to_string());
     assert_eq!((&told[0]["resource_id"], &told[1]["resource_id"]), (&json!("door"), &json!("window")));
     assert!(told.iter().all(|m| m["lock_id"] == granted["lock_id"]), "one lock, told once for each thing");
