@@ -354,10 +354,7 @@ async fn a_flood_of_pings_is_a_flood() {
     evil.frame(0x89, b"one").await;
     let greeting = evil.next().await.expect("the greeting");
     let pong = evil.next().await.expect("a pong");
-    assert_eq!(
-        (greeting.opcode, pong.opcode, &*pong.payload),
-        (1, 10, &b"one"[..])
-    );
+    assert_eq!((greeting.opcode, pong.opcode, &*pong.payload), (1, 10, &b"one"[..]));
     let pings = masked(0x89, &[0; 125]).repeat(1000);
     for _ in 0..20 {
         evil.write(&pings).await;
