@@ -265,7 +265,7 @@ impl Daemon {
         let (http, control) = (self.http, self.control.display());
         writeln!(out, "arxosrtd {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
         writeln!(out, "  clients    ws://{http}/v1/realtime/ws/USER")?;
-        writeln!(out, "  REST       http://{http}/v1/realtime/")?;
+        writeln!(out, "  REST       http://{http}/v1/realtime/connection-status")?;
         writeln!(out, "  operators  {control}\n")?;
         writeln!(out, "Try, each in a terminal of its own:")?;
         writeln!(out, "  python3 -m websockets ws://{http}/v1/realtime/ws/ana")?;

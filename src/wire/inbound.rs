@@ -271,6 +271,8 @@ struct Envelope<'a> {
     #[serde(borrow, default)]
     lock_id: Raw<'a>,
     #[serde(borrow, default)]
+    fencing_token: Raw<'a>,
+    #[serde(borrow, default)]
     request: Raw<'a>,
     #[serde(borrow, default)]
     ticket: Raw<'a>,
@@ -450,7 +452,11 @@ impl<'a> Envelope<'a> {
             "acquire_lock" => self.acquire(bounds)?,
             "release_lock" => {
                 let text = need("lock_id", &self.lock_id)?;
-                ClientMessage::ReleaseLock { lock: LockId::parse(&text), text }
+                let lock = LockId::parse(&text);
+                if let Some(lock) = lock {
+                    self.same_token(lock)?;
+                }
+                ClientMessage::ReleaseLock { lock, text }
             }
             "renew_lock" => ClientMessage::RenewLock { lock: self.lock()?, ttl_ms: millis("ttl_ms", &self.ttl_ms)? },
             "take_over_lock" => ClientMessage::TakeOverLock { lock: self.lock()? },
@@ -491,7 +497,19 @@ impl<'a> Envelope<'a> {
     }
 
     fn lock(&self) -> Result<LockId, Wrong> {
-        handle("lock_id", &self.lock_id, LockId::parse, code::LOCK_NOT_FOUND)
+        let lock = handle("lock_id", &self.lock_id, LockId::parse, code::LOCK_NOT_FOUND)?;
+        self.same_token(lock)?;
+        Ok(lock)
+    }
+
+    /// A client that names the token besides the lock must name the lock's own.
+    fn same_token(&self, lock: LockId) -> Result<(), Wrong> {
+        match self.fencing_token.value() {
+            Some(json) if json.parse() != Ok(lock.0.0) => {
+                Err(Wrong(code::TOKEN_CHANGED, format!("fencing_token: the token of {lock} is another")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn request(&self) -> Result<RequestId, Wrong> {
@@ -641,6 +659,8 @@ mod tests {
             (r#"{"type":"join_room","room_id":["x"]}"#, "bad_message"),
             (r#"{"type":"acquire_lock","lock_type":"roof_edit","resource_id":"x"}"#, "bad_message"),
             (r#"{"type":"renew_lock","lock_id":"nope"}"#, "lock_not_found"),
+            (r#"{"type":"renew_lock","lock_id":"lk_1","fencing_token":2}"#, "token_changed"),
+            (r#"{"type":"release_lock","lock_id":"lk_1","fencing_token":"1"}"#, "token_changed"),
             (r#"{"type":"dance"}"#, "unknown_type"),
             (r#"{"type":"update_presence","metadata":[1]}"#, "bad_message"),
         ] {

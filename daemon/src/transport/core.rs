@@ -121,15 +121,14 @@ async fn live(core: Core) -> io::Result<()> {
     }
 }
 
+/// Accepts until the core ends, also while it drains: probes and REST go on, and clients are refused with a reason.
 async fn accept_all(shared: Rc<Shared>, listener: TcpListener, stop: CancellationToken) {
     let handshakes = std::sync::Arc::new(tokio::sync::Semaphore::new(HANDSHAKES_MAX));
-    let drain = shared.hub.borrow().drain_signal();
     loop {
         let Ok(permit) = handshakes.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = drain.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
