@@ -4,10 +4,10 @@
 //! by the environment. So it is always the code under test, built by the same command. A test file that uses [`Child`]
 //! has this test:
 //!
-//! ```ignore
+//! ```text
 //! #[test]
 //! fn the_daemon_as_a_process() {
-//!     scenario::child::become_daemon();
+//!     arxosrt_scenario::child::become_daemon();
 //! }
 //! ```
 //!
