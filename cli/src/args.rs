@@ -220,7 +220,7 @@ pub enum Locks {
         #[arg(long, value_name = "USER")]
         holder: Option<String>,
         /// Only those of this type: floor_edit, object_edit, route_edit, grid_calibration, analytics_view.
-        #[arg(long = "type", value_name = "TYPE")]
+        #[arg(long = "type", value_name = "TYPE", value_parser = ["floor_edit", "object_edit", "route_edit", "grid_calibration", "analytics_view"])]
         lock_type: Option<String>,
     },
     /// One lock, by its id or by what it covers.

@@ -23,7 +23,7 @@ use crate::exit::Exit;
 use crate::http::serve::{Rewind, serve_connection};
 use crate::http::{HttpContext, HttpLimits, router};
 use crate::hub::ask::{Ask, HubHandle};
-use crate::hub::settings::Settings;
+use crate::hub::settings::{RECLAIM_LEAST_MS, Settings};
 use crate::hub::{Clock, Parts, ReadyState, outbox};
 use crate::metrics::Metrics;
 use crate::records::StoreRecords;
@@ -265,7 +265,7 @@ impl Daemon {
         let (http, control) = (self.http, self.control.display());
         writeln!(out, "arxosrtd {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
         writeln!(out, "  clients    ws://{http}/v1/realtime/ws/USER")?;
-        writeln!(out, "  REST       http://{http}/v1/realtime/")?;
+        writeln!(out, "  REST       http://{http}/v1/realtime/connection-status")?;
         writeln!(out, "  operators  {control}\n")?;
         writeln!(out, "Try, each in a terminal of its own:")?;
         writeln!(out, "  python3 -m websockets ws://{http}/v1/realtime/ws/ana")?;
@@ -344,6 +344,7 @@ fn building_settings(config: &Config) -> BuildingSettings {
             ttl_by_type,
             ttl_min_ms: defaults.ttl_min_ms.min(ttl_ms),
             ttl_max_ms: defaults.ttl_max_ms.max(ttl_ms),
+            reclaim_ms: (locks.grace_s * 1000).max(RECLAIM_LEAST_MS),
             max_hold_ms: locks.max_hold_s * 1000,
             warn_ms,
             wait_max_ms: locks.wait_max_s * 1000,

@@ -35,8 +35,11 @@ fn run(daemon: Daemon) -> Exit {
     let drained = daemon.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         tokio::select! {
             _ = interrupt.recv() => {}
+            // The terminal is gone; its clients deserve the same farewell.
+            _ = hang_up.recv() => {}
             _ = terminate.recv() => {}
         }
         tracing::info!("stopping; clients are told when to come back; once more hurries");

@@ -22,7 +22,7 @@ impl Building {
     }
 
     fn check_queue(&self) -> Result<(), String> {
-        let outlook = Outlook::new(&self.table, &self.queue, Guards::default());
+        let outlook = Outlook::new(&self.table, &self.queue, self.requests.len(), Guards::default());
         for waiter in self.queue.iter() {
             let (ticket, wanted) = (waiter.ticket, waiter.closure());
             if outlook.is_next(waiter) {

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::command::{Actor, Facts, LockView, Place, Refusal, Reply, Target};
 use super::event::{Event, GrantCause, LockGranted, LockReleased, LockedTarget, ReleaseReason, Scope, Sighting};
 use super::notice::{Notice, Notify, RequestEnd, WaitEnd};
+use super::rooms::RoomIx;
 use super::view::BLOCKERS_SHOWN_MAX;
 use super::{Building, Decision, Soft};
 use crate::id::{RoomId, SessionId, UserId};
@@ -43,8 +44,15 @@ pub(super) struct Draft<'a> {
 /// How far each room has got in this decision.
 #[derive(Default)]
 struct Seqs {
-    few: SmallVec<[(RoomId, u64); 2]>,
-    many: HashMap<RoomId, u64, RandomState>,
+    few: SmallVec<[(RoomKey, u64); 2]>,
+    many: HashMap<RoomKey, u64, RandomState>,
+}
+
+/// A room by its index, or by its name when it has not seen anything yet.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum RoomKey {
+    Known(RoomIx),
+    New(RoomId),
 }
 
 /// What is to be granted, and why.
@@ -64,7 +72,7 @@ impl<'a> Draft<'a> {
         Draft {
             building,
             facts,
-            outlook: Outlook::new(&building.table, &building.queue, building.guards),
+            outlook: Outlook::new(&building.table, &building.queue, building.requests.len(), building.guards),
             notices: Vec::new(),
             soft: Vec::new(),
             events: SmallVec::new(),
@@ -108,7 +116,12 @@ impl<'a> Draft<'a> {
 
     /// The next message's place in a room's order.
     pub(super) fn sighting(&mut self, room: &RoomId) -> Sighting {
-        let seq = self.seqs.next(room, || self.building.rooms.seq(room), self.building.guards.hold(Guard::Seq));
+        let rooms = &self.building.rooms;
+        let (key, so_far) = match rooms.find(room) {
+            Some(ix) => (RoomKey::Known(ix), rooms.at(ix).seq),
+            None => (RoomKey::New(room.clone()), 0),
+        };
+        let seq = self.seqs.next(key, so_far, self.building.guards.hold(Guard::Seq));
         Sighting { room: room.clone(), seq }
     }
 
@@ -379,23 +392,17 @@ impl<'a> Draft<'a> {
 }
 
 impl Seqs {
-    fn next(&mut self, room: &RoomId, so_far: impl FnOnce() -> u64, advance: bool) -> u64 {
+    fn next(&mut self, room: RoomKey, so_far: u64, advance: bool) -> u64 {
         let step = u64::from(advance);
-        if let Some((_, seq)) = self.few.iter_mut().find(|(id, _)| id == room) {
+        if let Some((_, seq)) = self.few.iter_mut().find(|(key, _)| *key == room) {
             *seq += step;
             return *seq;
         }
+        let first = so_far.saturating_add(1);
         if self.few.len() < FEW_ROOMS {
-            let seq = so_far().saturating_add(1);
-            self.few.push((room.clone(), seq));
-            return seq;
+            self.few.push((room, first));
+            return first;
         }
-        match self.many.get_mut(room) {
-            Some(seq) => {
-                *seq += step;
-                *seq
-            }
-            None => *self.many.entry(room.clone()).or_insert(so_far().saturating_add(1)),
-        }
+        *self.many.entry(room).and_modify(|seq| *seq += step).or_insert(first)
     }
 }

@@ -90,7 +90,7 @@ impl Default for LockSettings {
             waiters_per_building_max: 1024,
             waiters_per_node_max: 64,
             requests_max: 1024,
-            tick_max: 1000,
+            tick_max: 500,
         }
     }
 }

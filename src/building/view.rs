@@ -68,7 +68,7 @@ impl Building {
     }
 
     pub(super) fn view_waiter(&self, facts: &Facts, waiter: &Waiter) -> WaiterView {
-        let outlook = Outlook::new(&self.table, &self.queue, self.guards);
+        let outlook = Outlook::new(&self.table, &self.queue, self.requests.len(), self.guards);
         let blockers = outlook.blockers(&waiter.closure(), &waiter.actor.session, BLOCKERS_SHOWN_MAX);
         WaiterView {
             ticket: waiter.ticket,

@@ -142,26 +142,18 @@ impl Directory {
 
     /// Where a command about `resource` belongs; `None` when nothing says so (`room_required`).
     ///
-    /// A known building or floor is itself whatever a message says. Otherwise the room that the message names decides
-    /// in which building the resource is looked for: ids are unique here, but a client may work in a building that the
-    /// directory does not know. Within that building the directory knows better than the message on which floors a
-    /// thing lies; if it did not have the last word, two clients that name two rooms would hold one object at once.
+    /// What the directory knows lies where the directory says, whatever room a message names: otherwise two clients
+    /// that name two rooms would hold one object at once. Only what it does not know lies where it is said to.
     pub fn place(&self, resource: &ResourceId, hints: Hints<'_>) -> Option<Placed> {
-        let known = self.locate(resource);
-        let known_placed = || self.placed(known?);
-        if let Some(Located::Building(_) | Located::Floor(_)) = known {
-            return known_placed();
+        if let Some(known) = self.locate(resource) {
+            return self.placed(known);
         }
-        let Some(room) = hints.stated else {
-            // A room that nobody has put into a building beats an item only if there is no such item.
-            return known_placed()
-                .or_else(|| hints.is_room.then(|| self.lone_room(resource)).flatten())
-                .or_else(|| hints.only_joined.map(|room| self.in_room(resource, room)));
-        };
-        let building = self.building_or_lone(room);
-        match known_placed() {
-            Some(placed) if placed.building == building => Some(placed),
-            _ => Some(self.in_room(resource, room)),
+        match hints.stated {
+            Some(room) => Some(self.in_room(resource, room)),
+            None => {
+                let lone = hints.is_room.then(|| self.lone_room(resource)).flatten();
+                lone.or_else(|| hints.only_joined.map(|room| self.in_room(resource, room)))
+            }
         }
     }
 
@@ -271,9 +263,8 @@ mod tests {
         assert_eq!(check("ahu", None, false, Some("annex:1")), at("hq", item(&["hq:2"])));
         assert_eq!(check("stairs", Some("hq:1"), false, None), at("hq", item(&["hq:1", "hq:2"])));
         assert_eq!(check("ahu", Some("hq:1"), false, None), at("hq", item(&["hq:2"])), "the directory knows better");
-        // Another building may have something of the same id.
-        assert_eq!(check("ahu", Some("annex:1"), false, None), at("annex", item(&["annex:1"])));
-        assert_eq!(check("ahu", Some("lone"), false, None), at("lone", item(&["lone"])));
+        assert_eq!(check("ahu", Some("annex:1"), false, None), at("hq", item(&["hq:2"])), "also in another building");
+        assert_eq!(check("ahu", Some("lone"), false, None), at("hq", item(&["hq:2"])), "also in no building at all");
         // The directory does not know it.
         assert_eq!(check("new", Some("hq:1"), false, None), at("hq", item(&["hq:1"])));
         assert_eq!(check("new", Some("lone"), false, None), at("lone", item(&["lone"])));

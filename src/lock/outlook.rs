@@ -35,6 +35,8 @@ pub(crate) struct Outlook<'a> {
     grants: Vec<Grant>,
     gone: SmallSet<Ticket>,
     stirs: bool,
+    /// Nobody waits and nobody asks, so nothing later in the decision depends on what is granted.
+    quiet: bool,
     /// What `released` and `grants` change, gathered when it is first asked for: mostly nobody asks.
     change: OnceCell<Box<Change>>,
 }
@@ -55,9 +57,10 @@ pub(crate) enum Obstacle {
 }
 
 impl<'a> Outlook<'a> {
-    pub(crate) fn new(table: &'a Table, queue: &'a Queue, guards: Guards) -> Self {
+    pub(crate) fn new(table: &'a Table, queue: &'a Queue, requests: usize, guards: Guards) -> Self {
+        let quiet = queue.is_empty() && requests == 0;
         let (released, grants, gone) = (SmallSet::default(), Vec::new(), SmallSet::default());
-        Outlook { table, queue, guards, released, grants, gone, stirs: false, change: OnceCell::new() }
+        Outlook { table, queue, guards, released, grants, gone, stirs: false, quiet, change: OnceCell::new() }
     }
 
     /// The lock, if it is still held and was not granted by this decision itself.
@@ -89,6 +92,9 @@ impl<'a> Outlook<'a> {
     }
 
     pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &[Target]) {
+        if self.quiet {
+            return;
+        }
         if let Some(change) = self.change.get_mut() {
             change.more.add(&closure(lock_type, targets));
         }

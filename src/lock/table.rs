@@ -264,7 +264,8 @@ impl Table {
                     spot.holders.add(mode, token);
                 }
             }
-            let spot = at(&mut self.resources, &target.resource);
+            // A resource is mostly free before.
+            let spot = self.resources.entry(target.resource.clone()).or_default();
             if spot.locks.insert(token)
                 && let Some(mode) = mode_at(&closure, Node::Item(&target.resource))
             {
@@ -314,9 +315,12 @@ fn mode_at(closure: &Closure<'_>, node: Node<'_>) -> Option<Mode> {
     there.map(|(_, mode)| *mode)
 }
 
-/// What is kept under a key, made when there is nothing yet.
+/// What is kept under a key, made when there is nothing yet. Mostly there is something.
 fn at<'m, K: Clone + Eq + std::hash::Hash, V: Default>(map: &'m mut HashMap<K, V, RandomState>, key: &K) -> &'m mut V {
-    map.entry(key.clone()).or_default()
+    if !map.contains_key(key) {
+        map.insert(key.clone(), V::default());
+    }
+    map.get_mut(key).expect("it was put there just now if it was not there before")
 }
 
 /// Changes what is kept under a key, and forgets it when `change` says that nothing is left.

@@ -4,13 +4,12 @@
 //! that it uses are checked here, so the rest of the program holds values that cannot be wrong.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use super::code::{self, ErrorCode};
+use super::field::{Raw, Wrong, bad, bounded_patch, handle, id, millis, need, need_id, object, shorten, text, words};
 use super::json::deeper_than;
 use crate::building::command::HolderAnswer;
 use crate::id::{BadId, ResourceId, RoomId};
@@ -214,31 +213,6 @@ pub enum ClientMessage<'a> {
     Ping,
 }
 
-/// A field that is kept as the JSON it is, `null` included.
-#[derive(Debug, Default)]
-struct Raw<'a>(Option<&'a str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        <&'a RawValue>::deserialize(d).map(|raw| Raw(Some(raw.get())))
-    }
-}
-
-impl<'a> Raw<'a> {
-    /// The value, with `null` like an absent field.
-    fn value(&self) -> Option<&'a str> {
-        self.0.filter(|text| *text != "null")
-    }
-
-    fn patch(&self) -> Patch<&'a str> {
-        match self.0 {
-            None => Patch::Keep,
-            Some("null") => Patch::Clear,
-            Some(text) => Patch::Set(text),
-        }
-    }
-}
-
 /// An envelope with all fields of all messages, unparsed but for the few that every message reads.
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -271,6 +245,8 @@ struct Envelope<'a> {
     #[serde(borrow, default)]
     lock_id: Raw<'a>,
     #[serde(borrow, default)]
+    fencing_token: Raw<'a>,
+    #[serde(borrow, default)]
     request: Raw<'a>,
     #[serde(borrow, default)]
     ticket: Raw<'a>,
@@ -294,101 +270,6 @@ struct Envelope<'a> {
     after: Raw<'a>,
 }
 
-/// A text field, or a number where clients use numbers as ids.
-#[derive(Debug)]
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(number.to_string())))
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(number.to_string())))
-            }
-        }
-        d.deserialize_any(Visit)
-    }
-}
-
-/// What went wrong with one field.
-struct Wrong(ErrorCode, String);
-
-fn bad(field: &str, what: impl fmt::Display) -> Wrong {
-    Wrong(code::BAD_MESSAGE, format!("{field}: {what}"))
-}
-
-fn text<'a>(field: &str, raw: &Raw<'a>) -> Result<Option<Cow<'a, str>>, Wrong> {
-    let Some(json) = raw.value() else { return Ok(None) };
-    // The common case: a string without escapes needs no parser.
-    if let Some(inner) = json.strip_prefix('"').and_then(|t| t.strip_suffix('"'))
-        && !inner.contains('\\')
-    {
-        return Ok(Some(Cow::Borrowed(inner)));
-    }
-    serde_json::from_str::<Text>(json).map(|t| Some(t.0)).map_err(|_| bad(field, "must be a string"))
-}
-
-fn need<'a>(field: &str, raw: &Raw<'a>) -> Result<Cow<'a, str>, Wrong> {
-    text(field, raw)?.ok_or_else(|| bad(field, "is required"))
-}
-
-fn id<T>(field: &str, raw: &Raw<'_>, make: fn(&str) -> Result<T, BadId>) -> Result<Option<T>, Wrong> {
-    let Some(text) = text(field, raw)? else { return Ok(None) };
-    make(&text).map(Some).map_err(|e| Wrong(code::BAD_ID, format!("{field}: {e}")))
-}
-
-fn need_id<T>(field: &str, raw: &Raw<'_>, make: fn(&str) -> Result<T, BadId>) -> Result<T, Wrong> {
-    id(field, raw, make)?.ok_or_else(|| bad(field, "is required"))
-}
-
-fn millis(field: &str, raw: &Raw<'_>) -> Result<Option<u64>, Wrong> {
-    let Some(json) = raw.value() else { return Ok(None) };
-    json.parse().map(Some).map_err(|_| bad(field, "must be a whole number of milliseconds"))
-}
-
-/// A stored JSON value of at most `max` bytes.
-fn bounded<'a>(field: &str, json: &'a str, max: usize) -> Result<&'a str, Wrong> {
-    if json.len() > max {
-        return Err(Wrong(code::TOO_LARGE, format!("{field}: has {} bytes, at most {max} are allowed", json.len())));
-    }
-    Ok(json)
-}
-
-fn bounded_patch<'a>(field: &str, raw: &Raw<'a>, max: usize) -> Result<Patch<&'a str>, Wrong> {
-    if let Patch::Set(json) = raw.patch() {
-        bounded(field, json, max)?;
-    }
-    Ok(raw.patch())
-}
-
-fn object<'a>(field: &str, json: &'a str, max: usize) -> Result<&'a str, Wrong> {
-    if !json.starts_with('{') {
-        return Err(bad(field, "must be an object"));
-    }
-    bounded(field, json, max)
-}
-
-fn words<'a>(field: &str, raw: &Raw<'a>, max: usize) -> Result<Option<Cow<'a, str>>, Wrong> {
-    let words = text(field, raw)?;
-    if let Some(words) = &words {
-        bounded(field, words, max)?;
-    }
-    Ok(words)
-}
-
 /// The kind of lock that a text names.
 pub fn lock_type(text: &str) -> Option<LockType> {
     Some(match text {
@@ -399,16 +280,6 @@ pub fn lock_type(text: &str) -> Option<LockType> {
         "analytics_view" => LockType::AnalyticsView,
         _ => return None,
     })
-}
-
-fn handle<T>(field: &str, raw: &Raw<'_>, parse: fn(&str) -> Option<T>, unknown: ErrorCode) -> Result<T, Wrong> {
-    let text = need(field, raw)?;
-    parse(&text).ok_or_else(|| Wrong(unknown, format!("{field}: there is no {:?}", shorten(&text))))
-}
-
-/// At most 64 characters of `text`, for an error's sentence.
-fn shorten(text: &str) -> &str {
-    text.char_indices().nth(64).map_or(text, |(at, _)| &text[..at])
 }
 
 impl<'a> Envelope<'a> {
@@ -450,7 +321,11 @@ impl<'a> Envelope<'a> {
             "acquire_lock" => self.acquire(bounds)?,
             "release_lock" => {
                 let text = need("lock_id", &self.lock_id)?;
-                ClientMessage::ReleaseLock { lock: LockId::parse(&text), text }
+                let lock = LockId::parse(&text);
+                if let Some(lock) = lock {
+                    self.same_token(lock)?;
+                }
+                ClientMessage::ReleaseLock { lock, text }
             }
             "renew_lock" => ClientMessage::RenewLock { lock: self.lock()?, ttl_ms: millis("ttl_ms", &self.ttl_ms)? },
             "take_over_lock" => ClientMessage::TakeOverLock { lock: self.lock()? },
@@ -491,7 +366,19 @@ impl<'a> Envelope<'a> {
     }
 
     fn lock(&self) -> Result<LockId, Wrong> {
-        handle("lock_id", &self.lock_id, LockId::parse, code::LOCK_NOT_FOUND)
+        let lock = handle("lock_id", &self.lock_id, LockId::parse, code::LOCK_NOT_FOUND)?;
+        self.same_token(lock)?;
+        Ok(lock)
+    }
+
+    /// A client that names the token besides the lock must name the lock's own.
+    fn same_token(&self, lock: LockId) -> Result<(), Wrong> {
+        match self.fencing_token.value() {
+            Some(json) if json.parse() != Ok(lock.0.0) => {
+                Err(Wrong(code::TOKEN_CHANGED, format!("fencing_token: the token of {lock} is another")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn request(&self) -> Result<RequestId, Wrong> {
@@ -641,6 +528,8 @@ mod tests {
             (r#"{"type":"join_room","room_id":["x"]}"#, "bad_message"),
             (r#"{"type":"acquire_lock","lock_type":"roof_edit","resource_id":"x"}"#, "bad_message"),
             (r#"{"type":"renew_lock","lock_id":"nope"}"#, "lock_not_found"),
+            (r#"{"type":"renew_lock","lock_id":"lk_1","fencing_token":2}"#, "token_changed"),
+            (r#"{"type":"release_lock","lock_id":"lk_1","fencing_token":"1"}"#, "token_changed"),
             (r#"{"type":"dance"}"#, "unknown_type"),
             (r#"{"type":"update_presence","metadata":[1]}"#, "bad_message"),
         ] {

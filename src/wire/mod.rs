@@ -4,6 +4,7 @@
 //! outbound ones are written straight into a byte buffer by [`outbound`], once for all who receive them.
 
 pub mod code;
+mod field;
 pub mod inbound;
 pub mod json;
 pub mod outbound;

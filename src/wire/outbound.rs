@@ -124,7 +124,7 @@ pub fn error_with(
     o.end();
 }
 
-/// `ack`: the one answer to a message with an `id` that has no answer of its own.
+/// `ack`: a message with an `id` has been carried out; whatever else answers it came before.
 pub fn ack(out: &mut Vec<u8>, at: Wall, id: &str, more: impl FnOnce(&mut Object)) {
     let mut o = open(out, "ack", at);
     settle(&mut o, Some(id));

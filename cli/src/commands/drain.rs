@@ -27,6 +27,12 @@ pub(super) async fn run(
     confirm(global, &what, Answer::Yes)?;
     let request = DrainRequest { window_ms, reason: global.reason.clone() };
     let done = client.change(Method::POST, &path(&["drain"]), None, &request).await?;
-    outcome(output, &done, |changed| format!("draining: {} connections over {}", changed.count, span(window_ms)))?;
+    outcome(output, &done, |changed| {
+        format!(
+            "draining: {} connections over {}; nobody is admitted until the daemon is restarted",
+            changed.count,
+            span(window_ms)
+        )
+    })?;
     Ok(Exit::Ok)
 }

@@ -55,9 +55,9 @@ async fn welcome(headers: HeaderMap) -> String {
         "arxosrtd {version}: realtime collaboration on building models\n\
          \n\
          WebSocket   ws://{host}/v1/realtime/ws/USER\n\
-         \x20           then send {{\"type\":\"join_room\",\"room_id\":\"floor_1\"}}\n\
+         \x20           then send {{\"type\":\"join_room\",\"room_id\":\"hq:level-1\"}}\n\
          REST        curl http://{host}/v1/realtime/connection-status\n\
-         \x20           curl http://{host}/v1/realtime/room-users/floor_1\n\
+         \x20           curl http://{host}/v1/realtime/room-users/hq:level-1\n\
          Health      curl http://{host}/live\n\
          \x20           curl http://{host}/ready\n\
          Metrics     curl http://{host}/metrics\n\

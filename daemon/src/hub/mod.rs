@@ -43,7 +43,6 @@ use arxosrt_core::lock::{Token, TokenSource};
 use arxosrt_core::time::{Mono, Wall};
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::store::{Store, Tail};
@@ -208,7 +207,6 @@ pub struct Hub {
     diffs: BTreeSet<(Mono, RoomKey)>,
     wheel: ticks::Wheel,
     drain: Option<ticks::Drain>,
-    draining: CancellationToken,
     observers: Vec<observe::Observer>,
     /// Until then a session of the run before may be taken up although nothing is known of it.
     reclaim_until: Mono,
@@ -274,7 +272,6 @@ impl Hub {
             diffs: BTreeSet::new(),
             wheel: ticks::Wheel::new(now),
             drain: None,
-            draining: CancellationToken::new(),
             observers: Vec::new(),
             reclaim_until: now.plus(grace_ms.max(settings::TAKE_UP_LEAST_MS)),
             ended: HashSet::new(),
@@ -304,11 +301,6 @@ impl Hub {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
-    }
-
-    /// Cancelled when no more clients are admitted.
-    pub fn drain_signal(&self) -> CancellationToken {
-        self.draining.clone()
     }
 
     /// Tells the world that the hub is at work.

@@ -402,8 +402,13 @@ impl Hub {
                 }
             }
         }
+        // Nobody needs to be told of nobody but itself.
+        let sole = match (&joined[..], &updated[..], left) {
+            ([one], [], []) | ([], [one], []) => Some(*one),
+            _ => None,
+        };
         self.fan_out(room, span, class, |conn| {
-            conn.features.presence_diff && (!only_updates || conn.outbox.backlog.is_none())
+            conn.features.presence_diff && sole != Some(conn.user) && (!only_updates || conn.outbox.backlog.is_none())
         });
     }
 

@@ -24,8 +24,12 @@ pub(super) enum Account {
     Later,
 }
 
-/// A connection that has so many bursts of messages refused in a row is flooding.
+/// A connection that is so many bursts beyond what it may send is flooding. Every message that it may send takes one
+/// off: a client that sends up to twice what it may is told so for ever, one that sends more is closed in time.
 const FLOODING_BURSTS: u64 = 10;
+
+/// The first byte of a pong frame.
+const PONG: u8 = 0x8a;
 
 impl Hub {
     /// Bytes have arrived that are a sign of life, whatever they say.
@@ -37,8 +41,12 @@ impl Hub {
         }
     }
 
-    /// Frames that the WebSocket protocol itself answers with: pongs and the echo of a close.
+    /// Frames that the WebSocket protocol itself answers with: pongs and the echo of a close. A ping counts as a
+    /// message, so that a flood of pings is a flood; a farewell is always answered.
     pub fn protocol_frames(&mut self, key: ConnKey, frames: &[u8]) {
+        if frames.first() == Some(&PONG) && !self.may_speak(key) {
+            return;
+        }
         if self.conn(key).is_some_and(|conn| conn.phase == Phase::Open) {
             let span = self.arena.framed(Class::Control, None, frames);
             self.push(key.slot, span);
@@ -97,24 +105,27 @@ impl Hub {
         if conn.phase == Phase::Closing {
             return false;
         }
-        let earned = now.since(conn.tokens_at).saturating_mul(rate);
-        conn.tokens_milli = conn.tokens_milli.saturating_add(earned).min(burst * 1000);
+        let tokens_milli = conn.tokens_milli.saturating_add(now.since(conn.tokens_at).saturating_mul(rate));
+        conn.tokens_milli = tokens_milli.min(burst * 1000);
         conn.tokens_at = now;
+        conn.excess = conn.excess.saturating_sub((tokens_milli - conn.tokens_milli) / 1000);
         if conn.tokens_milli >= 1000 {
             conn.tokens_milli -= 1000;
-            conn.refused_in_a_row = 0;
+            conn.excess = conn.excess.saturating_sub(1);
+            conn.limited = false;
             return true;
         }
-        conn.refused_in_a_row += 1;
+        conn.excess += 1;
+        let first = !std::mem::replace(&mut conn.limited, true);
         let retry_after_ms = (1000 - conn.tokens_milli).div_ceil(rate.max(1));
-        let refused = u64::from(conn.refused_in_a_row);
+        let excess = conn.excess;
         self.metrics.rate_limited.inc();
-        if refused > burst * FLOODING_BURSTS {
+        if excess > burst * FLOODING_BURSTS {
             self.close(key.slot, code::FLOODING, End::Lost);
             return false;
         }
-        // The answers must not become a flood of their own: the first refusal of each burst is told.
-        if refused % burst.max(1) == 1 % burst.max(1) {
+        // The answers must not become a flood of their own: the first refusal is told, and one of each burst.
+        if first || excess.is_multiple_of(burst.max(1)) {
             let at = self.wall;
             let detail = format!("at most {rate} messages per second and {burst} at once; this one was not looked at");
             self.tell_conn(key.slot, Class::Control, None, |out| {

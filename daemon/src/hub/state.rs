@@ -96,8 +96,11 @@ pub struct Conn {
     pub tokens_milli: u64,
     /// When the tokens were last counted.
     pub tokens_at: Mono,
-    /// Messages that were not looked at since the last one that was.
-    pub refused_in_a_row: u32,
+    /// Messages that were not looked at, less those that were or could have been since: how far the client is beyond what
+    /// it may send.
+    pub excess: u64,
+    /// The last message was not looked at.
+    pub limited: bool,
     /// The peer.
     pub address: std::net::IpAddr,
     /// Which close code ended it; 1006 when the socket was lost, 0 while it is open.

@@ -233,7 +233,6 @@ impl Hub {
         }
         closes.sort_unstable_by(|a, b| b.cmp(a));
         self.drain = Some(Drain { closes });
-        self.draining.cancel();
         self.metrics.draining.set(1);
         self.set_ready();
         self.observe("daemon", "daemon.draining", None, None, |_| (None, None));

@@ -17,10 +17,10 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::core::{Shared, SharedHub};
+use super::core::{Arriving, Shared, SharedHub};
 use super::handshake::{self, Asked, Opening, Refusal};
 use super::ws::{Decoder, Next, Receiver};
 use crate::hub::ConnKey;
@@ -43,11 +43,11 @@ thread_local! {
 
 /// Finds out what a new connection wants and sees to it. A client gets a task of its own, which is much smaller than
 /// this one: most of a client's life is waiting, and what waits should own little.
-pub async fn serve(shared: Rc<Shared>, mut stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+pub async fn serve(shared: Rc<Shared>, mut stream: TcpStream, peer: SocketAddr, arriving: Arriving) {
     let _ = stream.set_nodelay(true);
     let head = timeout(shared.handshake_time, read_head(&mut stream)).await;
     let Ok(Ok((head, asked))) = head else { return };
-    drop(permit);
+    drop(arriving);
     match asked {
         Asked::More => {}
         Asked::Http => hand_over(&shared, stream, head),

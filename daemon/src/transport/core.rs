@@ -1,13 +1,15 @@
 //! The thread that owns a hub: its listener, its flusher, its clock and its inbox.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime::LocalOptions;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, HandedOver};
@@ -35,6 +37,42 @@ pub struct Shared {
     pub handshake_time: Duration,
     /// Bytes of one message.
     pub message_bytes: usize,
+    /// Connections of each address that are not clients yet.
+    arriving: RefCell<HashMap<IpAddr, u32>>,
+    /// How many of them one address may have.
+    arriving_max: u32,
+}
+
+/// A connection that is not a client yet, as counted for its address.
+pub struct Arriving {
+    shared: Rc<Shared>,
+    address: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Arriving {
+    /// Counts it, unless its address has as many as it may have.
+    fn count(shared: &Rc<Shared>, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Self> {
+        let mut arriving = shared.arriving.borrow_mut();
+        let count = arriving.entry(address).or_insert(0);
+        if *count >= shared.arriving_max {
+            return None;
+        }
+        *count += 1;
+        Some(Arriving { shared: shared.clone(), address, _permit: permit })
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let mut arriving = self.shared.arriving.borrow_mut();
+        match arriving.get_mut(&self.address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                arriving.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// What a core is given.
@@ -66,6 +104,7 @@ pub fn run(core: Core) -> io::Result<()> {
 async fn live(core: Core) -> io::Result<()> {
     let Core { parts, listener, mut questions, mut outcomes, plain_http, handshake_time, stop, started } = core;
     let message_bytes = parts.settings.message_bytes;
+    let arriving_max = u32::try_from(parts.settings.connections_per_address).unwrap_or(u32::MAX);
     let listener = TcpListener::from_std(listener)?;
     let hub = match Hub::new(parts) {
         Ok(hub) => Rc::new(RefCell::new(hub)),
@@ -76,7 +115,14 @@ async fn live(core: Core) -> io::Result<()> {
     };
     hub.borrow().announce_ready();
     let _ = started.send(Ok(()));
-    let shared = Rc::new(Shared { hub: hub.clone(), plain_http, handshake_time, message_bytes });
+    let shared = Rc::new(Shared {
+        hub: hub.clone(),
+        plain_http,
+        handshake_time,
+        message_bytes,
+        arriving: RefCell::default(),
+        arriving_max,
+    });
 
     tokio::task::spawn_local(accept_all(shared.clone(), listener, stop.clone()));
     tokio::task::spawn_local(flush(hub.clone()));
@@ -121,20 +167,22 @@ async fn live(core: Core) -> io::Result<()> {
     }
 }
 
+/// Accepts until the core ends, also while it drains: probes and REST go on, and clients are refused with a reason.
 async fn accept_all(shared: Rc<Shared>, listener: TcpListener, stop: CancellationToken) {
     let handshakes = std::sync::Arc::new(tokio::sync::Semaphore::new(HANDSHAKES_MAX));
-    let drain = shared.hub.borrow().drain_signal();
     loop {
         let Ok(permit) = handshakes.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = drain.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            // One address that says nothing on thousands of connections must not keep the others out.
             Ok((stream, peer)) => {
-                tokio::task::spawn_local(accept::serve(shared.clone(), stream, peer, permit));
+                if let Some(arriving) = Arriving::count(&shared, peer.ip(), permit) {
+                    tokio::task::spawn_local(accept::serve(shared.clone(), stream, peer, arriving));
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -7,7 +7,7 @@
 //! ```text
 //! #[test]
 //! fn the_daemon_as_a_process() {
-//!     scenario::child::become_daemon();
+//!     arxosrt_scenario::child::become_daemon();
 //! }
 //! ```
 //!

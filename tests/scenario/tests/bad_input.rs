@@ -345,6 +345,24 @@ async fn a_flood_is_refused_and_then_closed() {
     ana.none_of("error").await;
 }
 
+/// Pings are answered, and a flood of them is a flood; whoever does not read the answers is not waited for.
+#[tokio::test]
+async fn a_flood_of_pings_is_a_flood() {
+    let served = Setup::memory().start();
+    let mut bystanders = Bystanders::at_work(&served).await;
+    let mut evil = served.raw("evil").await;
+    evil.frame(0x89, b"one").await;
+    let greeting = evil.next().await.expect("the greeting");
+    let pong = evil.next().await.expect("a pong");
+    assert_eq!((greeting.opcode, pong.opcode, &*pong.payload), (1, 10, &b"one"[..]));
+    let pings = masked(0x89, &[0; 125]).repeat(1000);
+    for _ in 0..20 {
+        evil.write(&pings).await;
+        bystanders.unharmed("a thousand pings").await;
+    }
+    assert_eq!(evil.close_code().await, Some(3013));
+}
+
 /// Too many connections are refused before they open, with a status and a code, and only theirs.
 #[tokio::test]
 async fn connections_are_bounded_per_person_and_address() {

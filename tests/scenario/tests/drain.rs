@@ -42,8 +42,13 @@ async fn clients_are_told_when_to_come_back_and_go_one_after_another() {
         }
         let answer = Request::get("/ready").over(probe).await;
         assert_eq!((answer.status, &answer.json()["state"]), (503, &json!("draining")));
-        let late = TcpStream::connect(served.http).await;
-        assert!(late.is_err(), "nobody is let in any more");
+        let late = TcpStream::connect(served.http).await.expect("probes and REST go on");
+        let answer = Request::get("/v1/realtime/sse/late").over(late).await;
+        assert_eq!(
+            (answer.status, &answer.json()["error_code"]),
+            (503, &json!("draining")),
+            "nobody is let in any more"
+        );
         served.advance(WINDOW_MS / 2);
         until("some are gone", async || (connections(&served).await < CLIENTS as u64).then_some(())).await;
         assert!(connections(&served).await > 0, "not all go in the first half");

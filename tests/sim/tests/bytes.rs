@@ -85,7 +85,7 @@ fn damaged_bytes_never_panic() {
             read(&whole[..cut], &whole[..cut]);
         }
         for at in 0..whole.len() {
-            for value in 0..=255 {
+            for value in (0..=255).step_by(5) {
                 let mut damaged = whole.clone();
                 damaged[at] = value;
                 read(&damaged, &damaged);
