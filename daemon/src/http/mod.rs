@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use crate::hub::ReadyState;
 use crate::hub::ask::{Ask, HubHandle, Reply};
 use crate::metrics::{Metrics, StatusClass};
+use crate::transport::handshake::is_own_origin;
 
 use answer::{Problem, shortened};
 pub use limits::HttpLimits;
@@ -108,11 +109,11 @@ async fn bounded(State(context): State<Context>, request: Request, next: Next) -
 ///
 /// A page needs nobody's leave for a POST whose answer it does not want to read, so without this any web site could
 /// speak through the browser of whoever can reach the daemon. Browsers say where a request comes from and do not let
-/// pages touch that header; programs do not send it.
+/// pages touch those headers; programs do not send them. `Sec-Fetch-Site` alone is not enough: old browsers do not know
+/// it, and no browser sends it to a plain HTTP address beyond the machine.
 async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    if changes && foreign {
+    if changes && is_of_foreign_page(request.headers()) {
         return Problem::new("origin_forbidden", "pages of other sites may not change anything here").into_response();
     }
     next.run(request).await
@@ -123,6 +124,12 @@ async fn upgrade_required() -> Response {
     let problem = Problem::new("upgrade_required", "open a new connection and ask for the WebSocket upgrade first");
     let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
     (headers, problem).into_response()
+}
+
+fn is_of_foreign_page(headers: &HeaderMap) -> bool {
+    let field = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    field("sec-fetch-site") == Some("cross-site")
+        || field("origin").is_some_and(|origin| !is_own_origin(origin, field("host")))
 }
 
 async fn unknown_route(request: Request) -> Problem {

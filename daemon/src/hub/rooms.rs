@@ -102,8 +102,13 @@ impl Hub {
             None => {}
         }
         let (large, room_id) = (r.users.len() > max, r.id.clone());
-        r.diff.left.retain(|left| *left != u.id);
-        r.diff.joined.push(user);
+        match r.diff.left.iter().position(|left| *left == u.id) {
+            Some(at) => {
+                r.diff.left.remove(at);
+                r.diff.returned.push(user);
+            }
+            None => r.diff.joined.push(user),
+        }
         if u.sessions.iter().map(|s| self.sessions[*s as usize].rooms.len()).sum::<usize>() == 1 {
             // The person was nowhere before: those who meet it first learn that it is online.
             let span = self.arena.text(Class::Sequenced, Some(room), |out| {
@@ -220,6 +225,8 @@ impl Hub {
             }
         }
         r.diff.updated.retain(|key| *key != user);
+        r.diff.returned.retain(|key| *key != user);
+        // Who came within the window was never here, as far as anybody was told.
         let came = r.diff.joined.len();
         r.diff.joined.retain(|key| *key != user);
         if r.diff.joined.len() == came {
@@ -309,6 +316,7 @@ impl Hub {
             && r.users.len() <= max
             && !r.diff.updated.contains(&user)
             && !r.diff.joined.contains(&user)
+            && !r.diff.returned.contains(&user)
         {
             r.diff.updated.push(user);
             self.diff_wanted(room);
@@ -362,6 +370,7 @@ impl Hub {
         let r = &mut self.rooms[room as usize];
         if r.diff_members == 0 {
             r.diff.joined.clear();
+            r.diff.returned.clear();
             r.diff.updated.clear();
             r.diff.left.clear();
         } else if r.diff.due.is_none() {
@@ -375,7 +384,9 @@ impl Hub {
     pub(super) fn tell_diff(&mut self, room: RoomKey) {
         let at = self.wall;
         let r = &mut self.rooms[room as usize];
-        let diff = std::mem::take(&mut r.diff);
+        let mut diff = std::mem::take(&mut r.diff);
+        // Somebody who missed the leaving knows them still; for everybody else they have come.
+        diff.joined.append(&mut diff.returned);
         let r = &self.rooms[room as usize];
         let count = r.users.len();
         let people = |keys: &[UserKey]| -> Vec<UserKey> {

@@ -28,9 +28,6 @@ pub(super) enum Account {
 /// off: a client that sends up to twice what it may is told so for ever, one that sends more is closed in time.
 const FLOODING_BURSTS: u64 = 10;
 
-/// The first byte of a pong frame.
-const PONG: u8 = 0x8a;
-
 impl Hub {
     /// Bytes have arrived that are a sign of life, whatever they say.
     pub fn heard(&mut self, key: ConnKey) {
@@ -41,12 +38,8 @@ impl Hub {
         }
     }
 
-    /// Frames that the WebSocket protocol itself answers with: pongs and the echo of a close. A ping counts as a
-    /// message, so that a flood of pings is a flood; a farewell is always answered.
+    /// Frames that the WebSocket protocol itself answers with: pongs and the echo of a close.
     pub fn protocol_frames(&mut self, key: ConnKey, frames: &[u8]) {
-        if frames.first() == Some(&PONG) && !self.may_speak(key) {
-            return;
-        }
         if self.conn(key).is_some_and(|conn| conn.phase == Phase::Open) {
             let span = self.arena.framed(Class::Control, None, frames);
             self.push(key.slot, span);
@@ -58,6 +51,11 @@ impl Hub {
         if self.conn(key).is_some() {
             self.close(key.slot, why, End::Lost);
         }
+    }
+
+    /// A ping or a pong counts as a message, so that a flood of them is a flood. False if there are too many.
+    pub fn on_control(&mut self, key: ConnKey) -> bool {
+        self.may_speak(key)
     }
 
     /// A binary frame: no message of ours.

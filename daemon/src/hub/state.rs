@@ -183,8 +183,10 @@ impl User {
 pub struct Diff {
     /// When it is due.
     pub due: Option<Mono>,
-    /// People who came.
+    /// People who came and were not here when the window began.
     pub joined: Vec<UserKey>,
+    /// People who were here when the window began, left, and came back.
+    pub returned: Vec<UserKey>,
     /// People whose presence changed.
     pub updated: Vec<UserKey>,
     /// People who left; they may be gone by now.

@@ -31,6 +31,9 @@ use crate::hub::state::End;
 /// How much is read at once.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
+/// How often a connection is read before the others get their turn. The kernel may hold megabytes of it.
+const READS_PER_TURN: usize = 4;
+
 /// How long a closed connection may take to hear of it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -183,6 +186,10 @@ impl Receiver for ToHub<'_> {
         self.hub.on_binary(self.key);
     }
 
+    fn control(&mut self) -> bool {
+        self.hub.on_control(self.key)
+    }
+
     fn answer(&mut self, frames: &[u8]) {
         self.hub.protocol_frames(self.key, frames);
     }
@@ -217,7 +224,7 @@ impl Reader {
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::Closed { clean: false });
             }
-            loop {
+            for _ in 0..READS_PER_TURN {
                 let next = SCRATCH.with_borrow_mut(|scratch| {
                     let mut buf = ReadBuf::new(scratch);
                     match Pin::new(&mut self.read).poll_read(cx, &mut buf) {
@@ -234,6 +241,8 @@ impl Reader {
                     Some(end) => return Poll::Ready(end),
                 }
             }
+            cx.waker().wake_by_ref();
+            Poll::Pending
         })
         .await
     }

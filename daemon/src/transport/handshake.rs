@@ -173,7 +173,7 @@ fn lists(list: &str, word: &str) -> bool {
 
 /// A page may connect if it comes from this machine or from the very host that it connects to. While nobody is
 /// authenticated, any other page in somebody's browser would speak with that person's reach.
-fn is_own_origin(origin: &str, host: Option<&str>) -> bool {
+pub fn is_own_origin(origin: &str, host: Option<&str>) -> bool {
     let Some((_, authority)) = origin.split_once("://") else { return false };
     if Some(authority) == host {
         return true;

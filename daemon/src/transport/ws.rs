@@ -13,12 +13,21 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// How much a connection buffers of a frame that has not arrived whole.
 const READ_BUFFER_BYTES: usize = 256;
 
+/// How much longer than a message its fragments may be. Fragments may be empty, so without a bound somebody could send
+/// frames for ever that never come to a message, and no message would be there to be counted.
+const FRAGMENTS_FACTOR: usize = 2;
+
+/// The header of a control frame from a client.
+const CONTROL_HEADER_BYTES: usize = 6;
+
 /// What a connection says.
 pub trait Receiver {
     /// A text message.
     fn text(&mut self, text: &str);
     /// A binary message.
     fn binary(&mut self, bytes: &[u8]);
+    /// A ping or a pong. False if there are too many of them: then a ping is not answered.
+    fn control(&mut self) -> bool;
     /// Frames that the protocol answers with, already encoded: pongs, and the echo of a close.
     fn answer(&mut self, frames: &[u8]);
 }
@@ -42,6 +51,9 @@ pub struct Decoder {
     context: WebSocketContext,
     answer: Vec<u8>,
     clean: bool,
+    /// Bytes taken in since the last whole message, without pings and pongs.
+    unfinished: usize,
+    unfinished_max: usize,
 }
 
 /// The bytes that were read, then nothing; what is written is gathered.
@@ -79,7 +91,13 @@ impl Decoder {
             .max_write_buffer_size(64 * 1024)
             .max_message_size(Some(message_bytes))
             .max_frame_size(Some(message_bytes));
-        Decoder { context: WebSocketContext::new(Role::Server, Some(config)), answer: Vec::new(), clean: false }
+        Decoder {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            answer: Vec::new(),
+            clean: false,
+            unfinished: 0,
+            unfinished_max: FRAGMENTS_FACTOR * message_bytes + READ_BUFFER_BYTES,
+        }
     }
 
     /// Takes in what was read from the socket.
@@ -87,10 +105,25 @@ impl Decoder {
         loop {
             let mut feed = Feed { data, answer: &mut self.answer };
             let read = self.context.read(&mut feed);
+            self.unfinished += data.len() - feed.data.len();
             data = feed.data;
+            let heard = match &read {
+                Ok(Message::Ping(payload) | Message::Pong(payload)) => {
+                    self.unfinished = self.unfinished.saturating_sub(CONTROL_HEADER_BYTES + payload.len());
+                    receiver.control()
+                }
+                _ => true,
+            };
             if !self.answer.is_empty() {
-                receiver.answer(&self.answer);
-                self.answer = Vec::new();
+                let answer = std::mem::take(&mut self.answer);
+                if heard {
+                    receiver.answer(&answer);
+                }
+            }
+            if matches!(read, Ok(Message::Text(_) | Message::Binary(_))) {
+                self.unfinished = 0;
+            } else if self.unfinished > self.unfinished_max {
+                return Next::Broken(code::TOO_BIG);
             }
             match read {
                 Ok(Message::Text(text)) => receiver.text(text.as_str()),
@@ -117,6 +150,7 @@ mod tests {
     struct Heard {
         texts: Vec<String>,
         answers: Vec<u8>,
+        controls: usize,
     }
 
     impl Receiver for Heard {
@@ -124,6 +158,10 @@ mod tests {
             self.texts.push(text.to_owned());
         }
         fn binary(&mut self, _: &[u8]) {}
+        fn control(&mut self) -> bool {
+            self.controls += 1;
+            self.controls <= 10_000
+        }
         fn answer(&mut self, frames: &[u8]) {
             self.answers.extend_from_slice(frames);
         }
@@ -177,5 +215,25 @@ mod tests {
                 assert_eq!(heard.answers[0], 0x88, "the close is answered");
             }
         }
+    }
+
+    /// Frames that never come to a message end the connection; pings and pongs between messages never do.
+    #[test]
+    fn a_message_without_end_is_not_waited_for() {
+        let (mut decoder, mut heard) = (Decoder::new(1000), Heard::default());
+        assert_eq!(decoder.feed(&frame(0x01, b""), &mut heard), Next::Read);
+        let fragments = frame(0x00, b"").repeat(100);
+        let end = (0..10).map(|_| decoder.feed(&fragments, &mut heard)).find(|next| *next != Next::Read);
+        assert_eq!(end, Some(Next::Broken(code::TOO_BIG)));
+
+        let (mut decoder, mut heard) = (Decoder::new(1000), Heard::default());
+        let signs = [frame(0x89, b"are you there?"), frame(0x8a, b"")].concat();
+        for _ in 0..5_000 {
+            assert_eq!(decoder.feed(&signs, &mut heard), Next::Read);
+        }
+        let all = signs.repeat(5_000);
+        assert_eq!(decoder.feed(&all, &mut heard), Next::Read);
+        assert_eq!(heard.controls, 20_000);
+        assert_eq!(heard.answers.len(), 5_000 * 16, "too many are not answered");
     }
 }

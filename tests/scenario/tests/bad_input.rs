@@ -363,6 +363,27 @@ async fn a_flood_of_pings_is_a_flood() {
     assert_eq!(evil.close_code().await, Some(3013));
 }
 
+/// So is a flood of pongs that nobody asked for, and one of fragments that never come to a message.
+#[tokio::test]
+async fn a_flood_that_says_nothing_is_ended() {
+    let served = Setup::memory().start();
+    let mut bystanders = Bystanders::at_work(&served).await;
+    for (what, first, flood, code) in [
+        ("pongs", 0x8a, masked(0x8a, b""), 3013),
+        ("empty fragments", 0x01, masked(0x00, b""), 1009),
+        ("pings between empty fragments", 0x01, [masked(0x00, b"").repeat(50), masked(0x89, b"")].concat(), 1009),
+    ] {
+        let mut evil = served.raw("evil").await;
+        evil.frame(first, b"").await;
+        let many = flood.repeat(60_000 / flood.len());
+        for _ in 0..20 {
+            evil.write(&many).await;
+            bystanders.unharmed(what).await;
+        }
+        assert_eq!(evil.close_code().await, Some(code), "{what}");
+    }
+}
+
 /// Too many connections are refused before they open, with a status and a code, and only theirs.
 #[tokio::test]
 async fn connections_are_bounded_per_person_and_address() {

@@ -52,6 +52,32 @@ async fn differences_are_gathered() {
     drop(cem);
 }
 
+/// Whoever was there when the window began and is not at its end has left, whatever happened in between.
+#[tokio::test]
+async fn nobody_stays_behind_as_a_ghost() {
+    let served = Setup::memory().with(|config| config.hub.presence_diff_ms = 600_000).start();
+    let mut ana = differing(&served, "ana", "r").await;
+    let mut ben = served.client_in("ben", "r").await;
+    let mut cem = served.client_in("cem", "r").await;
+    served.advance(600_001);
+    ana.expect("presence_diff").await;
+
+    let (leave, join) = (json!({"type": "leave_room", "room_id": "r"}), json!({"type": "join_room", "room_id": "r"}));
+    for message in [&leave, &join, &leave] {
+        ben.send(message.clone());
+    }
+    for message in [&leave, &join, &leave, &join] {
+        cem.send(message.clone());
+    }
+    ben.settle().await;
+    cem.settle().await;
+    served.advance(600_001);
+    let diff = ana.expect("presence_diff").await;
+    assert_eq!(diff["left"], json!(["ben"]), "{diff}");
+    assert_eq!(ids(&diff["joined"]), ["cem"], "{diff}");
+    assert_eq!(diff["count"], 2, "{diff}");
+}
+
 /// Differences are of one person per room: what an old member sees as twenty messages or fewer is the same truth.
 #[tokio::test]
 async fn generations_see_the_same() {

@@ -311,6 +311,23 @@ async fn pages_of_other_sites_change_nothing() {
     for site in ["same-origin", "same-site", "none"] {
         assert_eq!(daemon.send(from("POST", site)).await.status, 200, "{site}");
     }
+
+    // Old browsers say where a page comes from in one field only.
+    let from = |origin: &str| {
+        Request::builder()
+            .method("POST")
+            .uri("/realtime/join-room?user_id=ann&room_id=f1")
+            .header("host", "hub.example:8790")
+            .header("origin", origin)
+            .body(Body::empty())
+            .unwrap()
+    };
+    for origin in ["https://evil.example", "null", ""] {
+        check(&daemon.send(from(origin)).await, envelope(403, "origin_forbidden", message));
+    }
+    for origin in ["http://hub.example:8790", "http://localhost:3000"] {
+        assert_eq!(daemon.send(from(origin)).await.status, 200, "{origin}");
+    }
 }
 
 /// A body that does not say how long it is: one frame, or none for ever.
