@@ -249,7 +249,8 @@ async fn a_drain_parts_from_everybody() {
         let wait = client.expect("server_draining").await["reconnect_after_ms"].as_u64().expect("a time");
         assert!((1..60_000).contains(&wait), "{wait}");
     }
-    assert!(tokio::net::TcpStream::connect(served.http).await.is_err(), "nobody is let in any more");
+    let late = tokio::net::TcpStream::connect(served.http).await.expect("probes go on");
+    assert_eq!(Request::get("/v1/realtime/sse/late").over(late).await.status, 503, "nobody is let in any more");
     assert_eq!(object(&served, "/v1/status").await["state"], "draining");
     served.advance(60_000);
     for client in [&mut ana, &mut ben, &mut cem] {
