@@ -68,6 +68,10 @@ impl Receiver for Echo {
         data_frame(&mut self.out, Payload::Binary, |out| out.extend_from_slice(bytes));
     }
 
+    fn control(&mut self) -> bool {
+        true
+    }
+
     fn answer(&mut self, frames: &[u8]) {
         self.out.extend_from_slice(frames);
     }
