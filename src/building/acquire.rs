@@ -8,7 +8,7 @@ use super::draft::{Draft, Grant};
 use super::event::GrantCause;
 use super::notice::Notice;
 use super::view::BLOCKERS_SHOWN_MAX;
-use crate::lock::closure::{Closure, closure};
+use crate::lock::closure::{Closure, NodeMap, closure};
 use crate::lock::guard::Guard;
 use crate::lock::queue::Waiter;
 use crate::lock::table::Lock;
@@ -133,7 +133,8 @@ impl<'a> Draft<'a> {
             ahead: 0,
             armed: None,
         };
-        let before = |other: &&Waiter| self.outlook.comes_before(other, &waiter, wanted);
+        let nodes = NodeMap::of(wanted);
+        let before = |other: &&Waiter| self.outlook.comes_before(other, &waiter, &nodes);
         waiter.ahead = queue.iter().filter(before).count() as u32;
         for passed in waiter.passes.iter().filter_map(|ticket| queue.get(*ticket)) {
             let ahead = passed.ahead + 1;

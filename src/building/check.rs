@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use super::Building;
 use crate::id::SessionId;
+use crate::lock::closure::NodeMap;
 use crate::lock::guard::Guards;
 use crate::lock::outlook::Outlook;
 use crate::lock::timer::Timer;
@@ -24,7 +25,7 @@ impl Building {
     fn check_queue(&self) -> Result<(), String> {
         let outlook = Outlook::new(&self.table, &self.queue, self.requests.len(), Guards::default());
         for waiter in self.queue.iter() {
-            let (ticket, wanted) = (waiter.ticket, waiter.closure());
+            let (ticket, wanted) = (waiter.ticket, NodeMap::of(&waiter.closure()));
             if outlook.is_next(waiter) {
                 return Err(format!("L6: {ticket} waits although nothing stands in its way"));
             }

@@ -36,28 +36,32 @@ pub(crate) type Closure<'a> = SmallVec<[(Node<'a>, Mode); 3]>;
 /// The closure of a lock of this type on these targets.
 pub(crate) fn closure(lock_type: LockType, targets: &[Target]) -> Closure<'_> {
     let mut nodes = Closure::new();
+    any_node(lock_type, targets, |node, mode| {
+        join(&mut nodes, node, mode);
+        false
+    });
+    nodes
+}
+
+/// Whether `test` holds for any node that a lock of this type on these targets takes. Asks in the order of the targets
+/// and may ask about a node more than once; that is cheaper than gathering the closure of a lock with many targets.
+fn any_node<'t>(lock_type: LockType, targets: &'t [Target], mut test: impl FnMut(Node<'t>, Mode) -> bool) -> bool {
     let whole_place = match lock_type {
         LockType::FloorEdit | LockType::GridCalibration => true,
         LockType::ObjectEdit | LockType::RouteEdit => false,
-        LockType::AnalyticsView => return nodes,
+        LockType::AnalyticsView => return false,
     };
-    for target in targets {
-        match &target.place {
-            Place::Building(_) if whole_place => join(&mut nodes, Node::Building, Mode::Exclusive),
-            Place::Floor(floor) if whole_place => {
-                join(&mut nodes, Node::Building, Mode::Intent);
-                join(&mut nodes, Node::Floor(floor), Mode::Exclusive);
-            }
-            place => {
-                join(&mut nodes, Node::Building, Mode::Intent);
-                for floor in floors(place) {
-                    join(&mut nodes, Node::Floor(floor), Mode::Intent);
-                }
-                join(&mut nodes, Node::Item(&target.resource), Mode::Exclusive);
-            }
+    targets.iter().any(|target| match &target.place {
+        Place::Building(_) if whole_place => test(Node::Building, Mode::Exclusive),
+        Place::Floor(floor) if whole_place => {
+            test(Node::Building, Mode::Intent) || test(Node::Floor(floor), Mode::Exclusive)
         }
-    }
-    nodes
+        place => {
+            test(Node::Building, Mode::Intent)
+                || floors(place).iter().any(|floor| test(Node::Floor(floor), Mode::Intent))
+                || test(Node::Item(&target.resource), Mode::Exclusive)
+        }
+    })
 }
 
 /// The floors that a thing lies on.
@@ -184,6 +188,18 @@ impl NodeMap<Counts> {
                 *counts == Counts::NONE
             });
         }
+    }
+
+    /// One closure, to be held against many.
+    pub(crate) fn of(closure: &Closure<'_>) -> Self {
+        let mut map = Self::default();
+        map.add(closure);
+        map
+    }
+
+    /// Whether somebody who is counted here would exclude a lock of this type on these targets.
+    pub(crate) fn exclude_targets(&self, lock_type: LockType, targets: &[Target]) -> bool {
+        any_node(lock_type, targets, |node, mode| self.counts(node).exclude(mode))
     }
 
     /// Whether somebody who is counted here would exclude a lock with this closure.

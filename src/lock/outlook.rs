@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 
 use smallvec::SmallVec;
 
-use super::closure::{Closure, Counts, Node, NodeMap, closure, conflict};
+use super::closure::{Closure, Counts, Node, NodeMap, closure};
 use super::guard::{Guard, Guards};
 use super::queue::{Queue, Waiter};
 use super::small_set::SmallSet;
@@ -167,8 +167,9 @@ impl<'a> Outlook<'a> {
         }
         let asker = self.standing(session);
         let (mut passes, mut behind) = (SmallVec::new(), None);
+        let wanted = NodeMap::of(wanted);
         for other in self.waiters().filter(|other| other.actor.session != *session) {
-            if !conflict(&other.closure(), wanted) {
+            if !other.meets(&wanted) {
                 continue;
             }
             if asker.blocks(other) {
@@ -187,9 +188,10 @@ impl<'a> Outlook<'a> {
             return false;
         }
         // Most waiters have no rival at all, which the queue knows without looking at anybody.
-        !self.guards.hold(Guard::Fifo)
-            || !self.queue.has_rival(&wanted)
-            || !self.waiters().any(|other| self.comes_before(other, waiter, &wanted))
+        !self.guards.hold(Guard::Fifo) || !self.queue.has_rival(&wanted) || {
+            let wanted = NodeMap::of(&wanted);
+            !self.waiters().any(|other| self.comes_before(other, waiter, &wanted))
+        }
     }
 
     /// What a session holds and waits for.
@@ -201,8 +203,8 @@ impl<'a> Outlook<'a> {
     }
 
     /// Whether `other` stands ahead of `waiter` and wants the same.
-    pub(crate) fn comes_before(&self, other: &Waiter, waiter: &Waiter, wanted: &Closure<'_>) -> bool {
-        other.actor.session != waiter.actor.session && other.precedes(waiter) && conflict(&other.closure(), wanted)
+    pub(crate) fn comes_before(&self, other: &Waiter, waiter: &Waiter, wanted: &NodeMap<Counts>) -> bool {
+        other.actor.session != waiter.actor.session && other.precedes(waiter) && other.meets(wanted)
     }
 
     fn counts(&self, node: Node<'_>) -> Counts {
@@ -271,8 +273,13 @@ impl<'a> Standing<'_, 'a> {
         if waiter.actor.session == *self.session {
             return false;
         }
-        let wanted = waiter.closure();
-        self.holds_against(&wanted)
-            || self.waits.iter().any(|own| own.precedes(waiter) && conflict(&own.closure(), &wanted))
+        if waiter.meets(&self.holds) {
+            return true;
+        }
+        if self.waits.is_empty() {
+            return false;
+        }
+        let wanted = NodeMap::of(&waiter.closure());
+        self.waits.iter().any(|own| own.precedes(waiter) && own.meets(&wanted))
     }
 }

@@ -42,6 +42,11 @@ impl Waiter {
         closure(self.lock_type, &self.targets)
     }
 
+    /// Whether somebody who is counted there excludes what is waited for.
+    pub(crate) fn meets(&self, there: &NodeMap<Counts>) -> bool {
+        there.exclude_targets(self.lock_type, &self.targets)
+    }
+
     pub(crate) fn is(&self, lock_type: LockType, targets: &[Target]) -> bool {
         self.lock_type == lock_type && same_resources(&self.targets, targets)
     }

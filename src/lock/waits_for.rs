@@ -7,7 +7,7 @@
 //! the queue; nothing else adds to what anybody waits for (see [`super::queue`]).
 
 use super::Ticket;
-use super::closure::{Closure, conflict};
+use super::closure::{Closure, NodeMap};
 use super::outlook::{Outlook, Standing};
 use super::queue::Waiter;
 use crate::building::command::Actor;
@@ -28,8 +28,9 @@ pub(crate) fn circle_of_wait(
     wanted: &Closure<'_>,
     passes: &[Ticket],
 ) -> Option<Vec<UserId>> {
+    let wanted_nodes = NodeMap::of(wanted);
     circle(outlook, &actor.session, &actor.user, |other| {
-        let ahead = |wait: &&&Waiter| !passes.contains(&wait.ticket) && conflict(&wait.closure(), wanted);
+        let ahead = |wait: &&&Waiter| !passes.contains(&wait.ticket) && wait.meets(&wanted_nodes);
         other.holds_against(wanted) || other.waits().iter().find(ahead).is_some()
     })
 }

@@ -71,6 +71,8 @@ codes! {
     DEADLOCK "deadlock" true NOT_DONE;
     /// The time to wait is over.
     WAIT_TIMED_OUT "wait_timed_out" true NOT_DONE;
+    /// The waiter gave up.
+    WAIT_CANCELLED "wait_cancelled" false NOT_DONE;
     /// A named bound is reached.
     LIMIT "limit" true NOT_DONE;
     /// Too many messages in too short a time; this one was not looked at.

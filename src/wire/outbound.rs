@@ -594,7 +594,7 @@ pub fn notice(out: &mut Vec<u8>, at: Wall, notice: &Notice, to: &UserId) {
         Notice::WaitEnded { ticket, why, blocked_by } => {
             let code = match why {
                 WaitEnd::TimedOut => super::code::WAIT_TIMED_OUT,
-                WaitEnd::Cancelled => ErrorCode { name: "wait_cancelled", ..super::code::WAIT_TIMED_OUT },
+                WaitEnd::Cancelled => super::code::WAIT_CANCELLED,
             };
             lock_held(out, at, None, blocked_by, to, code, Some(&ticket.to_string()));
         }

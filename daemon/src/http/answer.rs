@@ -60,6 +60,7 @@ const CODES: &[(&str, u16, bool)] = &[
     ("lock_held", 409, false),
     ("deadlock", 409, false),
     ("wait_timed_out", 409, false),
+    ("wait_cancelled", 409, false),
     ("limit", 409, false),
     ("token_changed", 412, false),
     // Later it may be.

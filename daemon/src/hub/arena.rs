@@ -90,6 +90,11 @@ impl Arena {
         self.frames[first..].iter().take_while(move |frame| frame.span.start < span.end)
     }
 
+    /// How many bytes lie here.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Forgets all frames. No connection may hold a span any more.
     pub fn clear(&mut self) {
         self.frames.clear();

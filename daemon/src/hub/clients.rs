@@ -415,7 +415,7 @@ impl Hub {
         let (user, Some(fresh)) = (conn.user, conn.session) else {
             return Err(Fail::new(code::NOT_CONNECTED, "the session is over"));
         };
-        if let Some(name) = username.filter(|name| !name.is_empty()) {
+        if let Some(name) = username.filter(|name| !name.is_empty() && !name.chars().any(char::is_control)) {
             self.users[user as usize].username = Arc::from(name);
         }
         self.sessions[fresh as usize].hello = true;

@@ -22,6 +22,9 @@ use crate::metrics::{DeliveryClass, ResyncReason};
 /// A turn that has written for so long lets readers and timers in before it goes on.
 const SLICE: Duration = Duration::from_millis(2);
 
+/// A flush behind which so much has gathered is finished in one go.
+const ARENA_BYTES_MAX: usize = 8 << 20;
+
 /// How many connections are written to between two looks at the clock.
 const WRITES_PER_LOOK: usize = 64;
 
@@ -85,8 +88,11 @@ impl Hub {
 
     /// Writes to connections until all are done (true) or the slice is over (false).
     pub fn flush_some(&mut self, new_drains: &mut Vec<Drain>) -> bool {
-        // What was told since the turn ended must be on record before anybody hears it.
+        // What was told since the turn ended must be on record before anybody hears it, and who has moved since is seen.
+        self.tell_presence();
         self.close_batch();
+        // Whoever keeps the turn from ending with ever more frames is not let in until it has ended.
+        let hurry = self.arena.waiting_bytes() > ARENA_BYTES_MAX;
         let began = Instant::now();
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut done = 0;
@@ -95,7 +101,7 @@ impl Hub {
             self.flushed += 1;
             self.flush_conn(key, &mut scratch, new_drains);
             done += 1;
-            if done % WRITES_PER_LOOK == 0 && began.elapsed() > SLICE {
+            if !hurry && done % WRITES_PER_LOOK == 0 && began.elapsed() > SLICE {
                 self.scratch = scratch;
                 return false;
             }
