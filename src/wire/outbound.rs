@@ -392,9 +392,9 @@ fn position(o: &mut Object, seen: &Sighting, epoch: &str) {
 /// `broadcast`.
 pub fn broadcast(out: &mut Vec<u8>, epoch: &str, b: &Broadcast) {
     let mut o = open(out, "broadcast", b.at);
-    if let Some((session, user, username)) = &b.from {
+    // The session is its owner's business; the room learns the person.
+    if let Some((_, user, username)) = &b.from {
         o.text("user_id", user.as_str()).text("username", username);
-        let _ = session;
     }
     o.raw("message", &b.message);
     if let Some(id) = &b.client_msg_id {
