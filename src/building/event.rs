@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::conflict::{ConflictId, Opened, Settled};
+use crate::edit::change::Change;
 use crate::id::{ResourceId, RoomId, SessionId, UserId};
 use crate::lock::{LockType, Token};
 use crate::time::Wall;
@@ -169,6 +171,120 @@ pub struct LockReleased {
     pub forced: Option<(Box<str>, Box<str>)>,
 }
 
+/// A resource's document came from the origin: from now on the building's log is where it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// When.
+    pub at: Wall,
+    /// The resource.
+    pub resource: ResourceId,
+    /// Its version in the origin.
+    pub version: u64,
+    /// The document: a JSON object, as text.
+    pub document: Box<str>,
+}
+
+/// An edit was committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// When.
+    pub at: Wall,
+    /// The resource.
+    pub resource: ResourceId,
+    /// Whether it is the building, a floor or an item.
+    pub scope: Scope,
+    /// Where it lies, each with its own place in the room's order. Each sighting is one message on the wire.
+    pub seen: SmallVec<[Sighting; 1]>,
+    /// The version that the author knew.
+    pub base: u64,
+    /// The resource's version with this.
+    pub version: u64,
+    /// Who.
+    pub author: EditAuthor,
+    /// What was done to the version before.
+    pub changes: Vec<Change>,
+    /// The author's name for the edit, and how it was answered.
+    pub edit_id: Option<Box<str>>,
+    /// The conflict that this settles or takes a value from.
+    pub conflict: Option<ConflictId>,
+}
+
+/// Who is behind an edit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EditAuthor {
+    /// A person in a session.
+    Person {
+        /// The session.
+        session: SessionId,
+        /// The person.
+        user: UserId,
+        /// The person's shown name.
+        username: Arc<str>,
+    },
+    /// An operator, by name.
+    Operator(Box<str>),
+}
+
+/// How an edit with a name of its own was answered, for its repeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// When.
+    pub at: Wall,
+    /// The person.
+    pub user: UserId,
+    /// The person's name for the edit.
+    pub edit_id: Box<str>,
+    /// The answer.
+    pub outcome: EditOutcome,
+    /// The resource's version then.
+    pub version: u64,
+    /// The conflicts that it opened.
+    pub conflicts: SmallVec<[ConflictId; 1]>,
+}
+
+/// What became of an edit that was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EditOutcome {
+    /// All of it is in the document, and nobody else's changes were met.
+    Applied,
+    /// All of it is in the document beside others' changes.
+    Merged,
+    /// Some of it waits in conflicts; the rest is in the document.
+    Conflict,
+    /// It came under a lock that its author had lost: all of it waits as a draft.
+    Fenced,
+}
+
+impl EditOutcome {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EditOutcome::Applied => "applied",
+            EditOutcome::Merged => "merged",
+            EditOutcome::Conflict => "conflict",
+            EditOutcome::Fenced => "fenced",
+        }
+    }
+}
+
+/// Documents were written to the origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// When.
+    pub at: Wall,
+    /// Which, each with the version that is there now.
+    pub resources: Vec<(ResourceId, u64)>,
+}
+
+/// A conflict is for operators now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalated {
+    /// When.
+    pub at: Wall,
+    /// Which.
+    pub id: ConflictId,
+}
+
 /// One entry of a building's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -178,6 +294,20 @@ pub enum Event {
     LockGranted(LockGranted),
     /// Settled.
     LockReleased(LockReleased),
+    /// Settled; nobody is told.
+    Adopted(Adopted),
+    /// Settled.
+    Edited(Edited),
+    /// Settled; nobody is told.
+    Answered(Answered),
+    /// Settled; nobody is told.
+    Stored(Stored),
+    /// Settled; the two are told, and nobody else.
+    ConflictOpened(Arc<Opened>),
+    /// Settled; operators are told.
+    ConflictEscalated(Escalated),
+    /// Settled; the two are told, and nobody else.
+    ConflictSettled(Settled),
 }
 
 impl Event {

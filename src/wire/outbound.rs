@@ -35,14 +35,14 @@ impl HolderState {
     }
 }
 
-fn open<'a>(out: &'a mut Vec<u8>, kind: &str, at: Wall) -> Object<'a> {
+pub(super) fn open<'a>(out: &'a mut Vec<u8>, kind: &str, at: Wall) -> Object<'a> {
     let mut object = Object::new(out);
     object.plain("type", kind).ascii("timestamp", &at.rfc3339());
     object
 }
 
 /// Names the message that a direct reply belongs to. The `id` itself is carried by its one `ack` or `error` alone.
-fn echo(object: &mut Object, id: Option<&str>) {
+pub(super) fn echo(object: &mut Object, id: Option<&str>) {
     if let Some(id) = id {
         object.raw("request_id", id);
     }
@@ -385,7 +385,7 @@ fn sighting<'a>(targets: &'a [LockedTarget], target: usize, room: &RoomId) -> Op
     Some((target, target.seen.iter().find(|seen| seen.room == *room)?))
 }
 
-fn position(o: &mut Object, seen: &Sighting, epoch: &str) {
+pub(super) fn position(o: &mut Object, seen: &Sighting, epoch: &str) {
     o.text("room_id", seen.room.as_str()).int("seq", seen.seq).text("epoch", epoch);
 }
 

@@ -2,9 +2,14 @@
 //!
 //! REST and the control socket run on the ordinary runtime; the hub runs on its core. They meet only here.
 
+use arxosrt_core::building::conflict::ConflictId;
+use arxosrt_core::control::conflict::{ConflictRow, ConflictStats, ResolvedRow};
 use arxosrt_core::control::{LockHistoryRow, LockRow, OperatorEvent, RoomRow, Status, UserRow, Why};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
+use arxosrt_core::edit::path::Path;
+use arxosrt_core::edit::rules::Severity;
 use arxosrt_core::lock::{LockId, LockType, Token};
+use arxosrt_core::wire::inbound_edit::{Edit, Resolve, SyncItem};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
@@ -122,6 +127,58 @@ pub struct Connections {
     pub locks: u64,
 }
 
+/// Who settles a conflict from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A person over REST: must be one of the two.
+    Person(UserId),
+    /// An operator, with the stated reason.
+    Operator(Operator, String),
+}
+
+/// A conflict that the back end has found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// About what.
+    pub resource: ResourceId,
+    /// In which room it lies, as far as the back end says.
+    pub room: Option<RoomId>,
+    /// Who: two people.
+    pub users: [UserId; 2],
+    /// The word for it.
+    pub kind: String,
+    /// How grave.
+    pub severity: Severity,
+    /// For people.
+    pub description: String,
+}
+
+/// Which conflicts are asked for. Everything that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConflictFilter {
+    /// Only those of this person.
+    pub of: Option<UserId>,
+    /// Only on this resource.
+    pub resource: Option<ResourceId>,
+    /// Only in this building, which is brought into memory for it.
+    pub building: Option<BuildingId>,
+    /// Only of at least this severity.
+    pub severity: Option<Severity>,
+    /// Only about this path or what lies below it.
+    pub path: Option<Path>,
+    /// Also those that are settled.
+    pub settled: bool,
+    /// Only those found before this one.
+    pub before: Option<ConflictId>,
+    /// With what is disputed.
+    pub paths: bool,
+    /// At most so many, up to [`CONFLICTS_MAX`].
+    pub limit: usize,
+}
+
+/// The most conflicts in one answer.
+pub const CONFLICTS_MAX: usize = 1000;
+
 /// A question to the hub.
 pub enum Ask {
     /// REST: the user's most recently active session joins a room.
@@ -154,6 +211,25 @@ pub enum Ask {
     Broadcast { room: RoomId, message: Box<RawValue>, by: Option<Operator>, reply: Reply<u64> },
     /// REST: check a fencing token. `op` is `grid` for writes of the grid calibration.
     VerifyLock { token: Token, resource: ResourceId, op: Option<String>, reply: Reply<Verdict> },
+
+    /// REST: an edit in a person's name.
+    Edit { user: UserId, edit: Box<Edit<'static>>, reply: Reply<Box<RawValue>> },
+    /// REST: edits in order, each with its own answer.
+    Sync { user: UserId, edits: Vec<SyncItem<'static>>, reply: Reply<Box<RawValue>> },
+    /// REST: a document and its version, if there is one.
+    Document { resource: ResourceId, reply: Reply<Option<(u64, Box<RawValue>)>> },
+    /// REST: the back end has found that two people disagree. Answers the conflict's name.
+    ReportConflict { report: Box<Report>, reply: Reply<ConflictId> },
+    /// REST (`of` is who asks: only the person's own) and control: conflicts, the latest first.
+    Conflicts { filter: ConflictFilter, reply: Reply<Vec<ConflictRow>> },
+    /// REST (`of` is who asks) and control: one conflict, whole.
+    Conflict { conflict: ConflictId, of: Option<UserId>, reply: Reply<ConflictRow> },
+    /// REST and control: settle a conflict. `dry_run` only says what it would do.
+    Resolve { resolve: Box<Resolve>, by: By, dry_run: bool, reply: Reply<ResolvedRow> },
+    /// REST and control: bring back what lost in a settled conflict.
+    Restore { conflict: ConflictId, whose: Option<UserId>, path: Option<Path>, by: By, reply: Reply<ResolvedRow> },
+    /// Control: figures over all conflicts.
+    ConflictStats { reply: Reply<ConflictStats> },
 
     /// Control: the daemon at a glance.
     Status { reply: Reply<Status> },
