@@ -4,6 +4,7 @@
 //! milliseconds; `_ms` are integer milliseconds; ids are strings; tokens are integers below 2^53.
 
 pub mod code;
+pub mod conflict;
 pub mod document;
 pub mod hello;
 
