@@ -1,0 +1,12 @@
+//! Documents that several people edit: changes, who contradicts whom, and how what they did comes together.
+//!
+//! A document is a [`Doc`]: one object, one route, one floor. An edit is a list of [`Change`]s that somebody made to a
+//! version that he had seen.
+
+pub mod change;
+pub mod diff;
+pub mod keyed;
+pub(crate) mod order;
+pub mod path;
+pub mod rules;
+pub mod value;
