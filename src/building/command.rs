@@ -91,6 +91,10 @@ pub struct EditWish {
     pub actor: Actor,
     /// What, and where it lies.
     pub target: Target,
+    /// What it is, if the building has no document of it yet.
+    pub kind: ResourceKind,
+    /// The floors of the building, as far as they are known: an item can go to these.
+    pub floors: Arc<[RoomId]>,
     /// The version that the author knew; 0 creates.
     pub base: u64,
     /// What is to be different.
@@ -274,6 +278,8 @@ pub enum Command {
     Adopt {
         /// The resource.
         resource: ResourceId,
+        /// What it is.
+        kind: ResourceKind,
         /// Its version in the origin.
         version: u64,
         /// The document: a JSON object, as text.

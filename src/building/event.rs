@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::conflict::{ConflictId, Opened, Settled};
 use crate::edit::change::Change;
+use crate::edit::rules::ResourceKind;
 use crate::id::{ResourceId, RoomId, SessionId, UserId};
 use crate::lock::{LockType, Token};
 use crate::time::Wall;
@@ -178,6 +179,8 @@ pub struct Adopted {
     pub at: Wall,
     /// The resource.
     pub resource: ResourceId,
+    /// What it is.
+    pub kind: ResourceKind,
     /// Its version in the origin.
     pub version: u64,
     /// The document: a JSON object, as text.
@@ -185,15 +188,15 @@ pub struct Adopted {
 }
 
 /// An edit was committed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edited {
     /// When.
     pub at: Wall,
     /// The resource.
     pub resource: ResourceId,
-    /// Whether it is the building, a floor or an item.
-    pub scope: Scope,
-    /// Where it lies, each with its own place in the room's order. Each sighting is one message on the wire.
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Where it lies or has lain, each with its own place in the room's order. Each sighting is one message on the wire.
     pub seen: SmallVec<[Sighting; 1]>,
     /// The version that the author knew.
     pub base: u64,
@@ -203,8 +206,8 @@ pub struct Edited {
     pub author: EditAuthor,
     /// What was done to the version before.
     pub changes: Vec<Change>,
-    /// The author's name for the edit, and how it was answered.
-    pub edit_id: Option<Box<str>>,
+    /// The floor that an item lies on from now on, when it is another one.
+    pub moved_to: Option<RoomId>,
     /// The conflict that this settles or takes a value from.
     pub conflict: Option<ConflictId>,
 }
@@ -286,7 +289,7 @@ pub struct Escalated {
 }
 
 /// One entry of a building's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A message to a room. Passing: may be told before it is committed.
     Broadcast(Broadcast),

@@ -47,6 +47,13 @@ pub struct Edit<'a> {
     pub edit_id: Option<Cow<'a, str>>,
 }
 
+impl Edit<'_> {
+    /// The same, independent of the frame.
+    pub fn into_owned(self) -> Edit<'static> {
+        Edit { edit_id: self.edit_id.map(|id| Cow::Owned(id.into_owned())), ..self }
+    }
+}
+
 /// An edit within `sync`: each has its own answer, so each is understood for itself.
 #[derive(Debug)]
 pub struct SyncItem<'a> {

@@ -127,18 +127,12 @@ pub fn edit_answer(o: &mut Object, resource: Option<&ResourceId>, edit_id: Optio
     }
 }
 
-/// `edit_result`. The edit's own `id` is carried by its one `ack` or `error`.
-pub fn edit_result(
-    out: &mut Vec<u8>,
-    at: Wall,
-    id: Option<&str>,
-    resource: Option<&ResourceId>,
-    edit_id: Option<&str>,
-    answer: &EditAnswer,
-) {
+/// `edit_result`; `result` is an answer as [`edit_answer`] writes it, an object. The edit's own `id` is carried by its
+/// one `ack` or `error`.
+pub fn edit_result(out: &mut Vec<u8>, at: Wall, id: Option<&str>, result: &[u8]) {
     let mut o = open(out, "edit_result", at);
     echo(&mut o, id);
-    edit_answer(&mut o, resource, edit_id, answer);
+    o.members_of(result);
     o.end();
 }
 
