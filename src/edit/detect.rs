@@ -16,9 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::change::{BadChange, Change, Doc, element};
+use super::change::{BadChange, Change, Doc, Place, element};
 use super::conflict::{Author, PathConflict, Side};
 use super::diff::{diff_at, place_in_order};
 use super::draft::Draft;
@@ -162,7 +160,8 @@ impl Decision<'_, '_> {
         let present = self.past.is_present();
         let mut anchors: Vec<Unit> = Vec::new();
         if !present {
-            anchors.extend(draft.nodes.keys().filter_map(|path| self.anchor(draft, path)));
+            anchors.extend(draft.nodes.keys().filter_map(|path| self.anchor(draft, path, false)));
+            anchors.extend(draft.placed.keys().filter_map(|list| self.anchor(draft, list, true)));
             anchors.sort_unstable();
             anchors.dedup();
             let all = anchors.clone();
@@ -173,7 +172,7 @@ impl Decision<'_, '_> {
         }
         for (path, value) in &draft.nodes {
             if !anchors.iter().any(|anchor| anchor.covers(path)) {
-                self.make(path, value.as_ref(), &Unit::Node(path.clone()));
+                self.make(path, value.as_ref());
             }
         }
         let placed = draft.placed.keys().filter(|list| !anchors.iter().any(|anchor| anchor.covers(list)));
@@ -185,8 +184,9 @@ impl Decision<'_, '_> {
         }
     }
 
-    /// The place where an edit of `path` must be merged with what others did; none, if nobody has been there.
-    fn anchor(&self, draft: &Draft, path: &Path) -> Option<Unit> {
+    /// The place where an edit of `path` must be merged with what others did; none, if nobody has been there. Where the
+    /// edit only places elements in a list, nobody is in its way who was at the elements.
+    fn anchor(&self, draft: &Draft, path: &Path, is_order: bool) -> Option<Unit> {
         let past = self.past;
         let mut names = path.segments();
         for at in path.ancestors() {
@@ -206,7 +206,8 @@ impl Decision<'_, '_> {
                 return Some(Unit::Fields { path: Path::known(at), fields: family.fields.iter().cloned().collect() });
             }
         }
-        past.touched_within(path.as_str()).then(|| Unit::Node(path.clone()))
+        let touched = if is_order { past.touched(path.as_str()) } else { past.touched_within(path.as_str()) };
+        touched.then(|| Unit::Node(path.clone()))
     }
 
     /// Merges the edit with what others did at one place.
@@ -218,7 +219,7 @@ impl Decision<'_, '_> {
                 let mut ours = base.clone();
                 draft.apply(path.as_str(), &mut ours);
                 let merged = self.merger.value(base.as_ref(), ours.as_ref(), self.past.doc.get(path));
-                self.become_(path, merged.as_ref());
+                self.turn_into(path, merged.as_ref());
             }
             Unit::Fields { path, fields } => {
                 let mut sides = [Keyed::default(), Keyed::default(), Keyed::default()];
@@ -243,16 +244,16 @@ impl Decision<'_, '_> {
     }
 
     /// Has a value where nobody else has been, or notes that it is there already.
-    fn make(&mut self, path: &Path, value: Option<&Value>, unit: &Unit) {
+    fn make(&mut self, path: &Path, value: Option<&Value>) {
         if self.past.doc.get(path) == value {
-            self.merger.same.push(unit.clone());
+            self.merger.same.push(Unit::Node(path.clone()));
         } else {
-            self.become_(path, value);
+            self.turn_into(path, value);
         }
     }
 
     /// Has a value at a path. An element that comes or goes waits until the order of its list is decided.
-    fn become_(&mut self, path: &Path, value: Option<&Value>) {
+    fn turn_into(&mut self, path: &Path, value: Option<&Value>) {
         let now = self.past.doc.get(path);
         let list =
             path.split().filter(|(list, _)| self.past.doc.at(list).is_some_and(|value| value.as_list().is_some()));
@@ -319,7 +320,12 @@ impl Decision<'_, '_> {
         let mut clean = Vec::new();
         let mut units: Vec<Unit> = Vec::new();
         let mut held: Vec<(Path, Arc<str>)> = Vec::new();
-        for change in finest {
+        for mut change in finest {
+            if let Change::Insert { path, place, .. } | Change::Move { path, place, .. } = &mut change
+                && matches!(place, Place::After(anchor) if held.contains(&(path.clone(), anchor.clone())))
+            {
+                *place = Place::End;
+            }
             let unit = match &change {
                 Change::Set { path, value } => self.frame_unit(path, Some(value)),
                 Change::Unset { path } => self.frame_unit(path, None),
@@ -331,8 +337,7 @@ impl Decision<'_, '_> {
             };
             match unit {
                 Some(unit) => {
-                    if let (Unit::Node(path), Some((list, id))) = (&unit, unit.path().split()) {
-                        debug_assert_eq!(path, unit.path());
+                    if let (Unit::Node(_), Some((list, id))) = (&unit, unit.path().split()) {
                         held.push((Path::known(list), Arc::from(&*id)));
                     }
                     if !units.contains(&unit) {

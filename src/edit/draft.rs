@@ -116,7 +116,9 @@ impl Draft {
     /// Whether the draft has something at or within a place.
     pub(crate) fn touches(&self, at: &str) -> bool {
         let range = path::below(at);
-        self.nodes.contains_key(at) || self.nodes.range::<str, _>(path::bounds(&range)).next().is_some()
+        self.nodes.contains_key(at)
+            || self.nodes.range::<str, _>(path::bounds(&range)).next().is_some()
+            || self.placed.keys().any(|list| list.rest(at).is_some())
     }
 
     /// Carries out what is drafted at and within a place in the value that is there.

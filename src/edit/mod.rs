@@ -16,3 +16,6 @@ pub(crate) mod past;
 pub mod path;
 pub mod rules;
 pub mod value;
+
+#[cfg(test)]
+mod tests;
