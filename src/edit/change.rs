@@ -333,16 +333,9 @@ impl Doc {
     }
 
     fn place(&mut self, list: &Path, id: &str, place: &Place) {
-        let elements = self.0.as_mut().and_then(|root| root.at_mut(list.as_str())).and_then(Value::keyed_mut);
-        let Some(elements) = elements else { return };
-        match place {
-            Place::Front => elements.place(id, None),
-            Place::After(anchor) => elements.place(id, Some(anchor)),
-            Place::End => {
-                let last = elements.keys().next_back().filter(|last| *last != id).map(str::to_owned);
-                last.is_some_and(|last| elements.place(id, Some(&last)))
-            }
-        };
+        if let Some(root) = &mut self.0 {
+            place_at(root, list.as_str(), id, place);
+        }
     }
 
     fn spot(&self, list: &Path, id: &str) -> Spot {
@@ -351,6 +344,19 @@ impl Doc {
             _ => Spot::Absent,
         }
     }
+}
+
+/// Places an element of the list at a pointer.
+pub(crate) fn place_at(root: &mut Value, list: &str, id: &str, place: &Place) {
+    let Some(elements) = root.at_mut(list).and_then(Value::keyed_mut) else { return };
+    match place {
+        Place::Front => elements.place(id, None),
+        Place::After(anchor) => elements.place(id, Some(anchor)),
+        Place::End => {
+            let last = elements.keys().next_back().filter(|last| *last != id).map(str::to_owned);
+            last.is_some_and(|last| elements.place(id, Some(&last)))
+        }
+    };
 }
 
 /// Puts an element of the list at a pointer where it is said to be, if it and its neighbour are there.

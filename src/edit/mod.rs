@@ -4,9 +4,18 @@
 //! version that he had seen.
 
 pub mod change;
+pub mod conflict;
+pub mod detect;
 pub mod diff;
+pub(crate) mod draft;
+pub mod history;
 pub mod keyed;
+pub mod merge;
 pub(crate) mod order;
+pub(crate) mod past;
 pub mod path;
 pub mod rules;
 pub mod value;
+
+#[cfg(test)]
+mod tests;

@@ -266,6 +266,11 @@ pub(crate) struct Together<'a> {
 }
 
 impl Family {
+    /// Whether a field is never a unit of its own.
+    pub(crate) fn is_grouped(&self, field: &str) -> bool {
+        self.groups.iter().flatten().any(|at| *self.fields[*at] == *field)
+    }
+
     /// How the fields fall into units when `changed` tells which of them somebody has changed.
     pub(crate) fn units(&self, changed: &dyn Fn(&str) -> bool) -> Vec<Together<'_>> {
         let mut label: SmallVec<[usize; 16]> = (0..self.fields.len()).collect();

@@ -197,6 +197,19 @@ impl Value {
         Value::List(Box::new(elements))
     }
 
+    /// About how many bytes it holds.
+    pub(crate) fn weight(&self) -> usize {
+        let within = match self {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::Text(text) => text.len(),
+            Value::Array(items) => items.iter().map(Value::weight).sum(),
+            Value::Map(members) | Value::List(members) => {
+                members.iter().map(|(key, member)| key.len() + member.weight()).sum()
+            }
+        };
+        size_of::<Value>() + within
+    }
+
     /// The JSON text.
     pub fn to_json(&self) -> String {
         let mut out = String::new();
