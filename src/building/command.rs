@@ -133,7 +133,7 @@ pub enum Resolver {
 }
 
 /// How a conflict is to be settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Resolution {
     /// The resolver's own values. An operator has none.
     AcceptMine,
@@ -424,7 +424,7 @@ pub enum Reply {
 }
 
 /// Why a command was refused. Each has a stable code on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// No such lock now: unknown, released, expired.
     LockNotFound,

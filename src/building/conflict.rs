@@ -16,6 +16,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::event::Edited;
 use crate::edit::conflict::PathConflict;
 use crate::edit::path::Path;
 use crate::edit::rules::{Severity, Unit};
@@ -354,6 +355,14 @@ impl Conflicts {
         }
     }
 
+    /// An edit was committed.
+    pub(super) fn count_edit(&mut self, edited: &Edited) {
+        self.tally.edits += 1;
+        self.tally.merged += u64::from(edited.merged);
+        let settled = edited.conflict.and_then(|id| self.all.get(&id)).is_some_and(|conflict| !conflict.is_open());
+        self.tally.restored += u64::from(settled);
+    }
+
     /// Something was committed to a resource: whoever looked at its conflicts before has not seen that.
     pub(super) fn touched(&mut self, resource: &ResourceId, paths: &[&Path], by: Option<ConflictId>) {
         let Some(ids) = self.by_resource.get(resource) else { return };
@@ -428,7 +437,10 @@ impl Conflicts {
         if armed != self.dues.len() || self.all.len() - open != self.settled.len() {
             return Err(format!("{armed} conflicts are armed, {} entries", self.dues.len()));
         }
-        match self.all.values().find(|conflict| conflict.opened.first.user == conflict.opened.second.user) {
+        let with_itself = |conflict: &&Conflict| {
+            conflict.opened.source != Source::StaleToken && conflict.opened.first.user == conflict.opened.second.user
+        };
+        match self.all.values().find(with_itself) {
             Some(conflict) => Err(format!("{} is a conflict of {} with itself", conflict.opened.id, conflict.opened.first.user)),
             None => Ok(()),
         }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::command::{Actor, Facts, LockView, Place, Refusal, Reply, Target};
 use super::event::{Event, GrantCause, LockGranted, LockReleased, LockedTarget, ReleaseReason, Scope, Sighting};
-use super::notice::{Notice, Notify, RequestEnd, WaitEnd};
+use super::notice::{Addressee, Notice, Notify, RequestEnd, WaitEnd};
 use super::rooms::RoomIx;
 use super::view::BLOCKERS_SHOWN_MAX;
 use super::{Building, Decision, Soft};
@@ -98,7 +98,16 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn tell(&mut self, to: &SessionId, notice: Notice) {
-        self.notices.push(Notify { to: to.clone(), notice });
+        self.notices.push(Notify { to: Addressee::Session(to.clone()), notice });
+    }
+
+    pub(super) fn tell_person(&mut self, to: &UserId, notice: Notice) {
+        self.notices.push(Notify { to: Addressee::Person(to.clone()), notice });
+    }
+
+    /// Whether nothing has been decided yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -353,7 +362,7 @@ impl<'a> Draft<'a> {
                         told.push(view.token);
                         let resource = view.resource().clone();
                         let notice = Notice::ViewBroken { lock: LockId(view.token), resource, by: by.clone() };
-                        self.notices.push(Notify { to: view.session.clone(), notice });
+                        self.notices.push(Notify { to: Addressee::Session(view.session.clone()), notice });
                     }
                 }
             };

@@ -16,7 +16,7 @@ use super::conflict::{ConflictId, Kept, Opened, Party, Settled, SettledBy, Sourc
 use super::draft::Draft;
 use super::event::{Adopted, Answered, EditAuthor, EditOutcome, Edited, Event};
 use super::notice::Notice;
-use super::resources::{Resource, is_of_grid, is_within_grid};
+use super::resources::{Resource, is_within_grid};
 use super::soft::Soft;
 use crate::edit::change::{BadChange, Change, Doc};
 use crate::edit::conflict::{Author, PathConflict, Side};
@@ -27,6 +27,7 @@ use crate::edit::past::Past;
 use crate::edit::path::Path;
 use crate::edit::rules::{ConflictKind, ResourceKind, Severity, Unit};
 use crate::edit::value::Value;
+use crate::edit::whole::units;
 use crate::id::{ResourceId, RoomId, UserId};
 
 /// The members of a document that an edit cannot change.
@@ -46,6 +47,8 @@ pub(super) struct Commit<'c> {
     pub(super) version: u64,
     pub(super) author: EditAuthor,
     pub(super) changes: Vec<Change>,
+    /// It has met others' changes and contradicts none.
+    pub(super) merged: bool,
     pub(super) conflict: Option<ConflictId>,
 }
 
@@ -136,7 +139,7 @@ impl Draft<'_> {
         }
         self.name_calibrator(&mut after.conflicts, &wish.target);
         self.find_dangling(wish, doc, &author.user, &mut after)?;
-        self.check_size(doc, &after.changes)?;
+        self.check_size(held.map_or(0, |held| held.bytes), &after.changes)?;
         let version = history.current() + u64::from(!after.changes.is_empty());
         let met_others = wish.base < history.current() && !past.is_present();
         let opened = self.open_conflicts(wish, after.conflicts, version, fault.is_some())?;
@@ -156,6 +159,7 @@ impl Draft<'_> {
                     version,
                     author: EditAuthor::Person { session, user, username },
                     changes: after.changes,
+                    merged: outcome == EditOutcome::Merged,
                     conflict: None,
                 },
                 &wish.floors,
@@ -190,7 +194,6 @@ impl Draft<'_> {
                 user: wish.actor.user.clone(),
                 edit_id,
                 outcome,
-                merged: outcome == EditOutcome::Merged,
                 version,
                 conflicts: conflicts.clone(),
             }));
@@ -295,20 +298,15 @@ impl Draft<'_> {
     /// Whether the author's coordinates are those of a grid that somebody has calibrated anew since.
     fn frame_outdated(&self, wish: &EditWish) -> bool {
         let Some(known) = wish.frame else { return false };
-        let floors = wish.target.place.rooms().iter();
-        floors.filter_map(|room| self.building.calibrated(room)).any(|floor| {
-            let by_author = floor.calibrator().is_some_and(|author| author.user == wish.actor.user);
-            floor.grid.is_some_and(|(version, _)| known < version) && !by_author
-        })
+        let mut grids = wish.target.place.rooms().iter().filter_map(|room| self.building.grid(room));
+        grids.any(|grid| known < grid.version && grid.by.user != wish.actor.user)
     }
 
     /// A conflict with an outdated frame is one with whoever has calibrated the grid.
     fn name_calibrator(&self, conflicts: &mut [PathConflict], target: &Target) {
         for conflict in conflicts.iter_mut().filter(|conflict| conflict.kind == ConflictKind::OutdatedFrame) {
-            let mut floors = target.place.rooms().iter().filter_map(|room| self.building.calibrated(room));
-            if let Some(author) = floors.find_map(|floor| floor.calibrator()) {
-                conflict.their_author = Some(author.clone());
-            }
+            let mut grids = target.place.rooms().iter().filter_map(|room| self.building.grid(room));
+            conflict.their_author = grids.next().map(|grid| grid.by.clone());
         }
     }
 
@@ -374,7 +372,7 @@ impl Draft<'_> {
         found.into_iter().next().map(|(id, author)| (author, id.clone()))
     }
 
-    fn check_size(&self, doc: &Doc, changes: &[Change]) -> Result<(), Refusal> {
+    fn check_size(&self, now: usize, changes: &[Change]) -> Result<(), Refusal> {
         let max = self.building.settings.edits.document_bytes_max;
         let added: usize = changes
             .iter()
@@ -383,7 +381,7 @@ impl Draft<'_> {
                 _ => 0,
             })
             .sum();
-        match doc.weight() + added > max {
+        match now + added > max {
             true => Err(Refusal::Limit { name: "edits.document_bytes_max", max: max as u64 }),
             false => Ok(()),
         }
@@ -437,7 +435,7 @@ impl Draft<'_> {
 
     /// Writes an edit into the log, for all rooms that see it.
     pub(super) fn commit_edit(&mut self, commit: Commit<'_>, floors: &[RoomId]) -> Result<(), Refusal> {
-        let Commit { target, kind, base, version, author, changes, conflict } = commit;
+        let Commit { target, kind, base, version, author, changes, merged, conflict } = commit;
         let moved_to = match kind {
             ResourceKind::Floor => None,
             _ => moved_to(&changes, target, floors)?,
@@ -458,6 +456,7 @@ impl Draft<'_> {
             version,
             author,
             changes,
+            merged,
             moved_to,
             conflict,
         }));
@@ -485,7 +484,7 @@ fn as_draft(
     let mut wanted = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
     wanted.apply_all(changes).map_err(|bad| bad_edit(&bad))?;
     let base = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
-    let units = detect::units(rules, &base, &wanted);
+    let units = units(rules, &base, &wanted);
     let conflicts = units.into_iter().map(|unit| PathConflict {
         base: base.of_unit(&unit),
         mine: wanted.of_unit(&unit),
@@ -630,9 +629,4 @@ fn describe(kind: &str, first: &Party, second: &Actor, resource: &ResourceId, pa
         STALE_TOKEN => format!("{b} edited {resource} under a lock that had ended: {at}{more} wait as a draft"),
         _ => format!("{a} and {b} changed {resource} at once: {at}{more} ({kind})"),
     }
-}
-
-/// Whether an edit concerns a floor's grid.
-pub(super) fn touches_grid(changes: &[Change]) -> bool {
-    changes.iter().any(|change| is_of_grid(change.path()))
 }

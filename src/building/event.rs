@@ -206,6 +206,8 @@ pub struct Edited {
     pub author: EditAuthor,
     /// What was done to the version before.
     pub changes: Vec<Change>,
+    /// It has met others' changes and contradicts none.
+    pub merged: bool,
     /// The floor that an item lies on from now on, when it is another one.
     pub moved_to: Option<RoomId>,
     /// The conflict that this settles or takes a value from.

@@ -19,7 +19,6 @@ use crate::edit::path::Path;
 use crate::edit::rules::ResourceKind;
 use crate::edit::value::Value;
 use crate::id::{ResourceId, RoomId, UserId};
-use crate::time::Mono;
 
 /// One document.
 #[derive(Clone, Debug)]
@@ -29,12 +28,25 @@ pub(super) struct Resource {
     pub(super) rooms: SmallVec<[RoomId; 1]>,
     pub(super) doc: Doc,
     pub(super) history: History,
-    /// Of a floor: the version in which its grid last changed, and the message of the floor's room that told so.
-    pub(super) grid: Option<(u64, u64)>,
+    /// Of a floor: how its grid last changed.
+    pub(super) grid: Option<Grid>,
     /// The version that the origin has.
     pub(super) stored: u64,
+    /// About how many bytes the document holds.
+    pub(super) bytes: usize,
     /// When it was last edited, by the log's clock.
     edited_ms: u64,
+}
+
+/// The last calibration of a floor's grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Grid {
+    /// The floor's version with it.
+    pub(super) version: u64,
+    /// The message of the floor's room that told so.
+    pub(super) seq: u64,
+    /// Who.
+    pub(super) by: Author,
 }
 
 /// A document as it is handed out.
@@ -69,7 +81,7 @@ pub(super) struct ResourceImage {
     rooms: SmallVec<[RoomId; 1]>,
     doc: Doc,
     history: History,
-    grid: Option<(u64, u64)>,
+    grid: Option<Grid>,
     stored: u64,
     edited_ms: u64,
 }
@@ -77,7 +89,8 @@ pub(super) struct ResourceImage {
 impl Resource {
     fn new(kind: ResourceKind, version: u64, doc: Doc, settings: &EditSettings) -> Self {
         let history = History::new(version, history_settings(settings));
-        Resource { kind, rooms: SmallVec::new(), doc, history, grid: None, stored: version, edited_ms: 0 }
+        let bytes = doc.weight();
+        Resource { kind, rooms: SmallVec::new(), doc, history, grid: None, stored: version, bytes, edited_ms: 0 }
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -93,17 +106,16 @@ impl Resource {
             document: self.doc.value().map(Value::to_json),
         }
     }
-
-    /// Of a floor: who has last changed its grid, as far as it is known.
-    pub(super) fn calibrator(&self) -> Option<&Author> {
-        let (version, _) = self.grid?;
-        self.history.versions().find(|kept| kept.number == version).map(|kept| &kept.author)
-    }
 }
 
 impl Resources {
     pub(super) fn get(&self, resource: &ResourceId) -> Option<&Resource> {
         self.by_id.get(resource)
+    }
+
+    /// The floor of which this is the room.
+    pub(super) fn at_room(&self, floor: &RoomId) -> Option<&Resource> {
+        self.by_id.get(floor.as_str())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ResourceId, &Resource)> {
@@ -142,7 +154,7 @@ impl Resources {
         self.insert(adopted.resource.clone(), Resource { edited_ms: now_ms, ..resource });
     }
 
-    /// Lets an edit happen; the paths that it wrote to.
+    /// Lets an edit happen.
     pub(super) fn edit(
         &mut self,
         now_ms: u64,
@@ -162,11 +174,16 @@ impl Resources {
         self.by_age.insert((now_ms, edited.resource.clone()));
         // A log that was tampered with may hold what cannot be done; the version counts all the same.
         let writes = resource.doc.apply_all(&edited.changes).unwrap_or_default();
-        resource.history.record(author(edited), Mono(now_ms), edited.at, writes);
+        for write in &writes {
+            let (before, after) = write.weights();
+            resource.bytes = (resource.bytes + after).saturating_sub(before);
+        }
+        resource.history.record(author(edited), now_ms, edited.at, writes);
         resource.doc.set_version(edited.version);
         if resource.kind == ResourceKind::Floor && edited.changes.iter().any(|change| is_of_grid(change.path())) {
             let seq = edited.seen.iter().find(|seen| seen.room.as_str() == edited.resource.as_str());
-            resource.grid = Some((edited.version, seq.map_or(0, |seen| seen.seq)));
+            let seq = seq.map_or(0, |seen| seen.seq);
+            resource.grid = Some(Grid { version: edited.version, seq, by: author(edited) });
         }
         match &edited.moved_to {
             Some(floor) => resource.rooms = SmallVec::from_iter([floor.clone()]),
@@ -225,7 +242,7 @@ impl Resources {
                 rooms: held.rooms.clone(),
                 doc: held.doc.clone(),
                 history: held.history.clone(),
-                grid: held.grid,
+                grid: held.grid.clone(),
                 stored: held.stored,
                 edited_ms: held.edited_ms,
             })
@@ -241,7 +258,8 @@ impl Resources {
             if stored < history.current() {
                 resources.unstored.insert(id.clone());
             }
-            resources.insert(id, Resource { kind, rooms, doc, history, grid, stored, edited_ms });
+            let bytes = doc.weight();
+            resources.insert(id, Resource { kind, rooms, doc, history, grid, stored, bytes, edited_ms });
         }
         resources
     }

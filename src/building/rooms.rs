@@ -10,13 +10,14 @@ use foldhash::fast::RandomState;
 
 use super::event::{Event, Sighting};
 use super::settings::Settings;
+use crate::edit::change::Change;
 use crate::id::RoomId;
 
 /// A room's place in [`Rooms`].
 pub(crate) type RoomIx = u32;
 
 /// One message that a room's member has missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Missed<'a> {
     /// Its place in the room's order.
     pub seq: u64,
@@ -147,16 +148,20 @@ fn event_bytes(event: &Event) -> u32 {
         Event::Broadcast(b) => b.message.len() + b.client_msg_id.as_ref().map_or(0, |id| id.len()),
         Event::LockGranted(g) => g.metadata.as_ref().map_or(0, |m| m.len()) + 128 * g.targets.len(),
         Event::LockReleased(r) => r.forced.as_ref().map_or(0, |(by, why)| by.len() + why.len()) + 128 * r.targets.len(),
+        Event::Edited(e) => e.changes.iter().map(Change::weight).sum(),
+        _ => 0,
     };
     u32::try_from(FLAT + bytes).unwrap_or(u32::MAX)
 }
 
 /// Every sighting of an event, with the index of its target.
 pub(crate) fn sightings(event: &Event) -> impl Iterator<Item = (u32, &Sighting)> {
-    let (broadcast, targets) = match event {
-        Event::Broadcast(b) => (Some((0, &b.seen)), &[][..]),
-        Event::LockGranted(g) => (None, &g.targets[..]),
-        Event::LockReleased(r) => (None, &r.targets[..]),
+    let (seen, targets) = match event {
+        Event::Broadcast(b) => (std::slice::from_ref(&b.seen), &[][..]),
+        Event::LockGranted(g) => (&[][..], &g.targets[..]),
+        Event::LockReleased(r) => (&[][..], &r.targets[..]),
+        Event::Edited(e) => (&e.seen[..], &[][..]),
+        _ => (&[][..], &[][..]),
     };
-    broadcast.into_iter().chain(targets.iter().zip(0..).flat_map(|(t, i)| t.seen.iter().map(move |s| (i, s))))
+    seen.iter().map(|seen| (0, seen)).chain(targets.iter().zip(0..).flat_map(|(t, i)| t.seen.iter().map(move |s| (i, s))))
 }

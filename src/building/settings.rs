@@ -2,7 +2,7 @@
 //!
 //! Every bound has a name here; reaching one is an answer or a stated loss, never silence.
 
-use crate::edit::rules::{RuleSettings, Rules};
+use crate::edit::rules::Rules;
 
 /// The bounds of a building.
 #[derive(Clone, Debug, PartialEq, Eq)]

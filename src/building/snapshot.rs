@@ -12,6 +12,10 @@ use super::codec::{self, Corrupt};
 use super::command::Place;
 use super::dedup::{Dedup, DedupImage};
 use super::event::{Event, GrantCause, LockGranted, LockedTarget, Scope, Sighting};
+use super::answers::{Answers, AnswersImage};
+use super::conflict::{Conflicts, ConflictsImage};
+use super::log_clock::LogClock;
+use super::resources::{ResourceImage, Resources};
 use super::rooms::{Rooms, sightings};
 use super::{Building, Settings};
 use crate::id::{BuildingId, RoomId};
@@ -28,6 +32,10 @@ struct Image {
     events: Vec<Arc<Event>>,
     rooms: Vec<RoomImage>,
     locks: Vec<LockGranted>,
+    clock: LogClock,
+    resources: Vec<ResourceImage>,
+    answers: AnswersImage,
+    conflicts: ConflictsImage,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +69,10 @@ impl Building {
             events,
             rooms,
             locks: self.table.iter().map(lock_image).collect(),
+            clock: self.clock,
+            resources: self.resources.image(),
+            answers: self.answers.image(),
+            conflicts: self.conflicts.image(),
         };
         codec::encode(&image, "snapshot")
     }
@@ -77,6 +89,10 @@ impl Building {
             building.table.insert(lock);
         }
         building.table.set_last(image.last_token);
+        building.clock = image.clock;
+        building.resources = Resources::from_image(image.resources, &building.settings.edits);
+        building.answers = Answers::from_image(image.answers);
+        building.conflicts = Conflicts::from_image(image.conflicts);
         Ok(building)
     }
 

@@ -104,6 +104,10 @@ impl Building {
     }
 
     /// The youngest lock that covers the target exclusively.
+    pub(super) fn covering(&self, now: Mono, target: &Target) -> Option<&Lock> {
+        self.fence(now, target).and_then(|token| self.table.get(token))
+    }
+
     fn fence(&self, now: Mono, target: &Target) -> Option<Token> {
         let above = floors(&target.place).iter().map(Node::Floor);
         let nodes = above.chain([Node::Building, Node::Item(&target.resource)]);

@@ -69,6 +69,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// About how many bytes it holds.
+    pub(crate) fn weight(&self) -> usize {
+        let value = match self {
+            Change::Set { value, .. } | Change::Insert { value, .. } => value.weight(),
+            Change::Unset { .. } | Change::Remove { .. } | Change::Move { .. } => 0,
+        };
+        value + self.path().as_str().len()
+    }
+
     /// The place that it names: the list, for what is done to a list.
     pub fn path(&self) -> &Path {
         match self {
@@ -136,6 +145,14 @@ impl fmt::Display for BadChange {
     }
 }
 
+impl BadChange {
+    /// What is wrong, without the path.
+    pub fn reason_text(&self) -> String {
+        let text = self.to_string();
+        text.split_once("cannot be changed: ").map_or(text.clone(), |(_, reason)| reason.to_owned())
+    }
+}
+
 impl std::error::Error for BadChange {}
 
 /// Where an element is or was in its list.
@@ -181,6 +198,17 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// About how many bytes of values were there before, and are there after it.
+    pub(crate) fn weights(&self) -> (usize, usize) {
+        let weight = |value: &Option<Value>| value.as_ref().map_or(0, Value::weight);
+        match self {
+            Write::Node { before, after, .. } => (weight(before), weight(after)),
+            Write::Order { .. } => (0, 0),
+        }
+    }
+}
+
 /// What a change wrote: at most a node and its place.
 pub type Writes = SmallVec<[Write; 2]>;
 
@@ -216,6 +244,14 @@ impl Doc {
     /// What is at a path.
     pub fn get(&self, path: &Path) -> Option<&Value> {
         self.at(path.as_str())
+    }
+
+    pub(crate) fn value_mut(&mut self) -> Option<&mut Value> {
+        self.0.as_mut()
+    }
+
+    pub(crate) fn take(self) -> Option<Value> {
+        self.0
     }
 
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {

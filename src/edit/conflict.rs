@@ -3,6 +3,8 @@
 //! Everything: what both started from, what either wanted, who was first, and what the document holds meanwhile.
 //! [`PathConflict::resolve`] turns a decision into changes, for a resolution is itself an edit.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::change::{BadChange, Change, Doc, Reason};
@@ -17,6 +19,8 @@ use crate::id::{SessionId, UserId};
 pub struct Author {
     /// The person.
     pub user: UserId,
+    /// The person's shown name.
+    pub username: Arc<str>,
     /// The session, if it was one and not the back end.
     pub session: Option<SessionId>,
     /// The author's own name for the edit.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::change::Write;
 use super::conflict::Author;
 use super::path::Path;
-use crate::time::{Mono, Wall};
+use crate::time::Wall;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,8 @@ pub struct Version {
     pub wall: Wall,
     /// What it wrote, in order.
     pub writes: Vec<Write>,
-    /// When, by the clock that decides. Not stored: a version that was read back counts from then.
-    #[serde(skip)]
-    pub at: Mono,
+    /// When, in milliseconds of the log's own clock: so the same is forgotten wherever the log is replayed.
+    pub log_ms: u64,
 }
 
 /// One write among those of all versions.
@@ -97,35 +96,28 @@ impl History {
     }
 
     /// Adds the next version, and forgets what need not be kept. Its number.
-    pub fn record(&mut self, author: Author, at: Mono, wall: Wall, writes: Vec<Write>) -> u64 {
+    pub fn record(&mut self, author: Author, log_ms: u64, wall: Wall, writes: Vec<Write>) -> u64 {
         self.current += 1;
-        self.push(Version { number: self.current, author, wall, writes, at });
-        self.prune(at);
+        self.push(Version { number: self.current, author, wall, writes, log_ms });
+        self.prune(log_ms);
         self.current
     }
 
     /// Forgets what need not be kept any more.
-    pub fn prune(&mut self, now: Mono) {
+    pub fn prune(&mut self, now_ms: u64) {
         while let Some(oldest) = self.versions.front() {
             let over = self.versions.len() > self.settings.versions_max
                 || (self.bytes > self.settings.bytes_max && self.versions.len() > 1);
-            if !over && now.since(oldest.at) <= self.settings.keep_ms {
+            if !over && now_ms.saturating_sub(oldest.log_ms) <= self.settings.keep_ms {
                 return;
             }
             self.forget_oldest();
         }
     }
 
-    /// When [`History::prune`] will have something to forget.
-    pub fn due(&self) -> Option<Mono> {
-        self.versions.front().map(|oldest| oldest.at.plus(self.settings.keep_ms + 1))
-    }
-
-    /// After it was read back: versions count from `now`.
-    pub fn restart(&mut self, now: Mono, settings: HistorySettings) {
+    /// After it was read back: how much is kept from now on.
+    pub fn bound(&mut self, settings: HistorySettings) {
         self.settings = settings;
-        self.versions.iter_mut().for_each(|version| version.at = now);
-        self.prune(now);
     }
 
     fn push(&mut self, version: Version) {
@@ -214,7 +206,7 @@ mod tests {
     use crate::id::UserId;
 
     fn author() -> Author {
-        Author { user: UserId::new("ann").unwrap(), session: None, edit_id: None }
+        Author { user: UserId::new("ann").unwrap(), username: "Ann".into(), session: None, edit_id: None }
     }
 
     fn write(n: usize) -> Write {
@@ -225,7 +217,7 @@ mod tests {
     fn filled(settings: HistorySettings) -> History {
         let mut history = History::new(10, settings);
         for n in 0..40 {
-            history.record(author(), Mono(n as u64 * 1000), Wall(0), vec![write(n)]);
+            history.record(author(), n as u64 * 1000, Wall(0), vec![write(n)]);
         }
         history
     }
@@ -244,18 +236,18 @@ mod tests {
             assert_eq!(history.index().values().map(|marks| marks.len()).sum::<usize>(), 4);
         }
         let mut history = filled(all);
-        history.prune(Mono(u64::MAX));
+        history.prune(u64::MAX);
         assert_eq!((history.oldest_base(), history.bytes(), history.index().len()), (50, 0, 0));
     }
 
     #[test]
-    fn history_survives_storage_and_then_counts_from_now() {
+    fn history_survives_storage() {
         let history = filled(HistorySettings::default());
         let bytes = postcard::to_allocvec(&history).unwrap();
         let mut back: History = postcard::from_bytes(&bytes).unwrap();
-        back.restart(Mono(5), HistorySettings::default());
+        back.bound(HistorySettings::default());
         assert_eq!(back.index(), history.index());
-        assert_eq!(back.due(), Some(Mono(900_006)));
+        assert_eq!(back, history);
         assert!(postcard::from_bytes::<History>(&bytes[..bytes.len() - 1]).is_err());
     }
 }

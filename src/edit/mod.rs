@@ -16,6 +16,7 @@ pub(crate) mod past;
 pub mod path;
 pub mod rules;
 pub mod value;
+pub mod whole;
 
 #[cfg(test)]
 mod tests;

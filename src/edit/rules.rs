@@ -145,6 +145,14 @@ impl Unit {
         }
     }
 
+    /// What people call it: its path; of fields that of the first one.
+    pub fn name(&self) -> String {
+        match self {
+            Unit::Node(path) | Unit::Order(path) => path.as_str().to_owned(),
+            Unit::Fields { path, fields } => path::join(path.as_str(), fields.first().map_or("", |field| field)),
+        }
+    }
+
     /// Whether what is at `path` belongs to this unit.
     pub fn covers(&self, path: &Path) -> bool {
         match self {
@@ -298,6 +306,15 @@ impl Family {
     }
 }
 
+impl PartialEq for Rules {
+    fn eq(&self, other: &Self) -> bool {
+        // Everything else is made from them.
+        self.settings == other.settings
+    }
+}
+
+impl Eq for Rules {}
+
 /// The rules in a form that is quick to ask.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -356,6 +373,17 @@ impl Rules {
     /// What they were made of.
     pub fn settings(&self) -> &RuleSettings {
         &self.settings
+    }
+
+    /// The siblings that are one value with this field.
+    pub(crate) fn group(&self, field: &str) -> Option<&[Arc<str>]> {
+        let groups = self.settings.groups.iter();
+        groups.map(Vec::as_slice).find(|group| group.iter().any(|other| **other == *field))
+    }
+
+    /// How bad it is when two people want different values for a unit.
+    pub fn severity_of_unit(&self, kind: ResourceKind, unit: &Unit) -> Severity {
+        self.judge(kind, unit, None, false).1
     }
 
     pub(crate) fn families(&self) -> &[Family] {

@@ -19,9 +19,6 @@ use crate::edit::value::Value;
 use crate::id::{ResourceId, RoomId, UserId};
 use crate::lock::Token;
 
-/// The most changes in one edit, and edits in one `sync`.
-pub const CHANGES_MAX: usize = 1024;
-
 /// The most edits in one `sync`.
 pub const SYNC_EDITS_MAX: usize = 256;
 
@@ -74,6 +71,17 @@ pub struct Resolve {
     pub resolution: Resolution,
 }
 
+/// `restore_value`.
+#[derive(Debug)]
+pub struct Restore {
+    /// The settled conflict.
+    pub conflict: ConflictId,
+    /// Whose value; the one that lost when absent.
+    pub whose: Option<UserId>,
+    /// Of which path only.
+    pub path: Option<Path>,
+}
+
 #[derive(Deserialize)]
 struct EditFields<'a> {
     #[serde(borrow, default)]
@@ -117,8 +125,14 @@ pub(super) fn edit<'a>(frame: &'a str, bounds: &Bounds) -> Result<Edit<'a>, Wron
 }
 
 /// Understands `sync`.
-pub(super) fn sync<'a>(edits: &Raw<'a>, bounds: &Bounds) -> Result<Vec<SyncItem<'a>>, Wrong> {
-    let json = edits.value().ok_or_else(|| bad("edits", "is required"))?;
+pub(super) fn sync<'a>(frame: &'a str, bounds: &Bounds) -> Result<Vec<SyncItem<'a>>, Wrong> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow, default)]
+        edits: Raw<'a>,
+    }
+    let fields: Fields = serde_json::from_str(frame).map_err(|error| bad("sync", error))?;
+    let json = fields.edits.value().ok_or_else(|| bad("edits", "is required"))?;
     let items: Vec<Raw> = serde_json::from_str(json).map_err(|_| bad("edits", "must be an array"))?;
     if items.is_empty() || items.len() > SYNC_EDITS_MAX {
         let what = format!("edits: 1 to {SYNC_EDITS_MAX} are allowed, not {}", items.len());
@@ -138,9 +152,9 @@ pub(super) fn sync<'a>(edits: &Raw<'a>, bounds: &Bounds) -> Result<Vec<SyncItem<
 }
 
 impl<'a> EditFields<'a> {
-    fn edit(&self, _: &Bounds) -> Result<Edit<'a>, Wrong> {
+    fn edit(&self, bounds: &Bounds) -> Result<Edit<'a>, Wrong> {
         let body = match (self.changes.value(), self.patch.value(), self.document.value()) {
-            (Some(json), None, None) => EditBody::Changes(changes(json)?),
+            (Some(json), None, None) => EditBody::Changes(changes(json, bounds.changes_max)?),
             (None, Some(json), None) => EditBody::MergePatch(json.into()),
             (None, None, Some(json)) => EditBody::Whole(json.into()),
             _ => return Err(bad("changes", "exactly one of changes, patch and document is required")),
@@ -158,11 +172,11 @@ impl<'a> EditFields<'a> {
 }
 
 /// The changes of an edit.
-pub fn changes(json: &str) -> Result<Vec<Change>, Wrong> {
+fn changes(json: &str, max: usize) -> Result<Vec<Change>, Wrong> {
     let items: Vec<ChangeFields> =
         serde_json::from_str(json).map_err(|_| bad("changes", "must be an array of objects"))?;
-    if items.is_empty() || items.len() > CHANGES_MAX {
-        let what = format!("changes: 1 to {CHANGES_MAX} are allowed, not {}", items.len());
+    if items.is_empty() || items.len() > max {
+        let what = format!("changes: 1 to {max} are allowed, not {}", items.len());
         return Err(Wrong(code::TOO_LARGE, what));
     }
     items.iter().map(change).collect()
@@ -206,9 +220,28 @@ fn number(field: &str, raw: &Raw<'_>) -> Result<Option<u64>, Wrong> {
     json.parse().map(Some).map_err(|_| bad(field, "must be a whole number"))
 }
 
-/// How a conflict is to be settled, as REST and operators say it too.
+/// Understands `restore_value`.
+pub(super) fn restore(frame: &str) -> Result<Restore, Wrong> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow, default)]
+        conflict_id: Raw<'a>,
+        #[serde(borrow, default)]
+        whose: Raw<'a>,
+        #[serde(borrow, default)]
+        path: Raw<'a>,
+    }
+    let fields: Fields = serde_json::from_str(frame).map_err(|error| bad("restore_value", error))?;
+    Ok(Restore {
+        conflict: handle("conflict_id", &fields.conflict_id, ConflictId::parse, code::CONFLICT_NOT_FOUND)?,
+        whose: id("whose", &fields.whose, UserId::new)?,
+        path: text("path", &fields.path)?.map(|at| path("path", &at)).transpose()?,
+    })
+}
+
+/// How a conflict is to be settled.
 #[derive(Default, Deserialize)]
-pub struct ResolveFields<'a> {
+struct ResolveFields<'a> {
     #[serde(borrow, default)]
     conflict_id: Raw<'a>,
     #[serde(borrow, default)]
@@ -234,6 +267,11 @@ pub(super) fn resolve(frame: &str) -> Result<Resolve, Wrong> {
 /// The same for what comes by another way than a message.
 pub fn parse_resolve(json: &str) -> Result<Resolve, (code::ErrorCode, String)> {
     resolve(json).map_err(|Wrong(code, detail)| (code, detail))
+}
+
+/// Several edits that come by another way than a message: an object with `edits`.
+pub fn parse_sync<'a>(json: &'a str, bounds: &Bounds) -> Result<Vec<SyncItem<'a>>, (code::ErrorCode, String)> {
+    sync(json, bounds).map_err(|Wrong(code, detail)| (code, detail))
 }
 
 /// An edit that comes by another way than a message.

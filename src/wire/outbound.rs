@@ -377,6 +377,18 @@ pub fn event(out: &mut Vec<u8>, epoch: &str, event: &Event, target: usize, room:
                 lock_released(out, epoch, r, target, seen);
             }
         }
+        Event::Edited(edited) => {
+            if let Some(seen) = edited.seen.iter().find(|seen| seen.room == *room) {
+                super::outbound_edit::resource_updated(out, epoch, edited, seen);
+            }
+        }
+        // No room sees these.
+        Event::Adopted(_)
+        | Event::Answered(_)
+        | Event::Stored(_)
+        | Event::ConflictOpened(_)
+        | Event::ConflictEscalated(_)
+        | Event::ConflictSettled(_) => {}
     }
 }
 
@@ -665,6 +677,10 @@ pub fn notice(out: &mut Vec<u8>, at: Wall, notice: &Notice, to: &UserId) {
             o.plain("lock_id", lock).text("resource_id", resource.as_str());
             o.with("by", |out| holder(out, by, Some(to)));
             o.end();
+        }
+        Notice::ConflictDetected { opened } => super::outbound_edit::conflict_detected(out, at, opened, 1, None, to),
+        Notice::ConflictResolved { opened, settled } => {
+            super::outbound_edit::conflict_resolved(out, at, opened, settled);
         }
     }
 }
