@@ -3,6 +3,8 @@
 //! Times are the time that this thread ran, so that what else the machine does counts as little as possible.
 //!
 //! `cargo run --release -p arxosrt-sim --example core_speed`
+//!
+//! Named parts run alone (`-- cycles replay`), which is how their instructions are counted under callgrind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +26,14 @@ const BATCH: usize = 64;
 
 fn main() {
     let bench = Bench::new();
-    cycles(&bench);
-    expiry(&bench);
-    replay(&bench);
-    restart(&bench);
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let parts: [(&str, fn(&Bench)); 4] =
+        [("cycles", cycles), ("expiry", expiry), ("replay", replay), ("restart", restart)];
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+            part(&bench);
+        }
+    }
 }
 
 /// People and things, made beforehand so that only the core is measured.
