@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::id::{ResourceId, RoomId, SessionId, UserId};
+use super::command::Targets;
+use crate::id::{RoomId, SessionId, UserId};
 use crate::lock::{LockType, Token};
 use crate::time::Wall;
 
@@ -21,26 +22,19 @@ pub struct Sighting {
     pub seq: u64,
 }
 
-/// One locked thing within a lock event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockedTarget {
-    /// What.
-    pub resource: ResourceId,
-    /// Whether it is the building, a floor or an item.
-    pub scope: Scope,
-    /// Where, each with its own place in the room's order. Each sighting is one message on the wire.
-    pub seen: SmallVec<[Sighting; 1]>,
-}
+/// The places of a lock event in the orders of its rooms: a number for each target in each of its rooms, in the order
+/// in which the targets name them.
+pub type Seqs = SmallVec<[u64; 2]>;
 
-/// The level of the tree on which a resource lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Scope {
-    /// The building.
-    Building,
-    /// A floor.
-    Floor,
-    /// An object or a route.
-    Item,
+/// What a room sees of an event: one message on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// Which of a lock event's targets the message is about; 0 for a broadcast.
+    pub target: usize,
+    /// The room that is told.
+    pub room: &'a RoomId,
+    /// The room's sequence number of the message.
+    pub seq: u64,
 }
 
 /// How a lock came to be granted.
@@ -127,7 +121,9 @@ pub struct LockGranted {
     /// The kind.
     pub lock_type: LockType,
     /// What it covers.
-    pub targets: SmallVec<[LockedTarget; 1]>,
+    pub targets: Targets,
+    /// Its messages' places.
+    pub seqs: Seqs,
     /// The owner.
     pub session: SessionId,
     /// The person.
@@ -156,7 +152,9 @@ pub struct LockReleased {
     /// The kind.
     pub lock_type: LockType,
     /// What it covered.
-    pub targets: SmallVec<[LockedTarget; 1]>,
+    pub targets: Targets,
+    /// Its messages' places.
+    pub seqs: Seqs,
     /// Who held it.
     pub session: SessionId,
     /// The person.
@@ -169,20 +167,40 @@ pub struct LockReleased {
     pub forced: Option<(Box<str>, Box<str>)>,
 }
 
-/// One entry of a building's log.
+/// One entry of a building's log. It is shared by all that keep or tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A message to a room. Passing: may be told before it is committed.
-    Broadcast(Broadcast),
+    Broadcast(Arc<Broadcast>),
     /// Settled: told to nobody before it is committed.
-    LockGranted(LockGranted),
+    LockGranted(Arc<LockGranted>),
     /// Settled.
-    LockReleased(LockReleased),
+    LockReleased(Arc<LockReleased>),
 }
 
 impl Event {
     /// Must be committed before anybody is told.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Event::Broadcast(_))
+    }
+
+    /// Tells whether two values are one shared event.
+    pub(crate) fn address(&self) -> usize {
+        match self {
+            Event::Broadcast(b) => Arc::as_ptr(b).addr(),
+            Event::LockGranted(g) => Arc::as_ptr(g).addr(),
+            Event::LockReleased(r) => Arc::as_ptr(r).addr(),
+        }
+    }
+
+    /// What rooms see of it, in order.
+    pub fn sightings(&self) -> impl Iterator<Item = Seen<'_>> {
+        let (broadcast, targets, seqs) = match self {
+            Event::Broadcast(b) => (Some(Seen { target: 0, room: &b.seen.room, seq: b.seen.seq }), &[][..], &[][..]),
+            Event::LockGranted(g) => (None, &g.targets[..], &g.seqs[..]),
+            Event::LockReleased(r) => (None, &r.targets[..], &r.seqs[..]),
+        };
+        let rooms = targets.iter().enumerate().flat_map(|(i, t)| t.place.rooms().iter().map(move |room| (i, room)));
+        broadcast.into_iter().chain(rooms.zip(seqs).map(|((target, room), &seq)| Seen { target, room, seq }))
     }
 }

@@ -29,13 +29,13 @@ use smallvec::SmallVec;
 
 use self::acquire::Wish;
 use self::codec::Corrupt;
-use self::command::{Actor, Command, Facts, LockView, Reply, Target};
+use self::command::{Actor, Command, Facts, LockView, Reply, Target, Targets};
 use self::dedup::Dedup;
 use self::draft::Draft;
-use self::event::{Broadcast, Event};
+use self::event::{Broadcast, Event, Sighting};
 use self::notice::Notify;
+use self::rooms::Rooms;
 pub use self::rooms::{Gap, Missed};
-use self::rooms::{Rooms, sightings};
 pub use self::settings::{LockSettings, Settings};
 use self::soft::Soft;
 pub use self::view::BLOCKERS_SHOWN_MAX;
@@ -72,7 +72,7 @@ pub struct WaiterView {
     /// The kind of lock.
     pub lock_type: LockType,
     /// What for.
-    pub targets: SmallVec<[Target; 1]>,
+    pub targets: Targets,
     /// Since when.
     pub waiting_ms: u64,
     /// The locks in the way.
@@ -239,10 +239,9 @@ impl Building {
                 }
             }
         }
-        let shared = Arc::new(event.clone());
-        for (target, seen) in sightings(event) {
-            let room = self.rooms.intern(&seen.room);
-            self.rooms.record(room, seen.seq, &shared, target, &self.settings);
+        for seen in event.sightings() {
+            let room = self.rooms.intern(seen.room);
+            self.rooms.record(room, seen.seq, event, seen.target, &self.settings);
         }
     }
 
@@ -373,15 +372,14 @@ impl Draft<'_> {
         if let Some(seq) = told.filter(|_| self.holds(Guard::Dedup)) {
             return Reply::Sequenced { seq, duplicate: true };
         }
-        let seen = self.sighting(room);
-        let seq = seen.seq;
-        self.push(Event::Broadcast(Broadcast {
+        let seq = self.next_seq(room);
+        self.push(Event::Broadcast(Arc::new(Broadcast {
             at: self.facts.wall,
-            seen,
+            seen: Sighting { room: room.clone(), seq },
             from: from.map(|actor| (actor.session.clone(), actor.user.clone(), actor.username.clone())),
             message: message.into(),
             client_msg_id: client_msg_id.clone(),
-        }));
+        })));
         Reply::Sequenced { seq, duplicate: false }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arxosrt_core::building::codec::{decode_events, encode_events};
-use arxosrt_core::building::command::{Actor, Command, Facts, Place, Reply, Target};
+use arxosrt_core::building::command::{Actor, Command, Facts, Place, Reply, Target, Targets};
 use arxosrt_core::building::event::Event;
 use arxosrt_core::building::{Building, LockSettings, Settings};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
@@ -40,7 +40,7 @@ fn main() {
 struct Bench {
     tokens: TokenSource,
     actors: Vec<Actor>,
-    targets: Vec<Target>,
+    targets: Vec<Targets>,
     settings: Arc<Settings>,
 }
 
@@ -52,15 +52,17 @@ impl Bench {
             username: Arc::from(format!("Person {n}")),
             legacy: false,
         };
-        let target = |n: usize| Target {
-            resource: ResourceId::new(&format!("TCHS_L2_E_Receptacle_{n:06}")).expect("a good id"),
-            place: Place::Item(smallvec![RoomId::new(&format!("floor_{}", n % FLOORS)).expect("a good id")]),
+        let floor = |n: usize| RoomId::new(&format!("floor_{n}")).expect("a good id");
+        let floors: Vec<RoomId> = (0..FLOORS).map(floor).collect();
+        let targets = |n: usize| {
+            let resource = ResourceId::new(&format!("TCHS_L2_E_Receptacle_{n:06}")).expect("a good id");
+            Targets::from([Target { resource, place: Place::Item(smallvec![floors[n % FLOORS].clone()]) }])
         };
         let locks = LockSettings { per_session_max: LOCKS, ..LockSettings::default() };
         Bench {
             tokens: TokenSource::after(Token(0)),
             actors: (0..SESSIONS).map(actor).collect(),
-            targets: (0..LOCKS).map(target).collect(),
+            targets: (0..LOCKS).map(targets).collect(),
             settings: Arc::new(Settings { locks, ..Settings::default() }),
         }
     }
@@ -77,7 +79,7 @@ impl Bench {
         Command::Acquire {
             actor: self.actors[n % SESSIONS].clone(),
             lock_type: LockType::ObjectEdit,
-            targets: smallvec![self.targets[n % LOCKS].clone()],
+            targets: self.targets[n % LOCKS].clone(),
             ttl_ms: None,
             wait_ms: 0,
             metadata: None,
