@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Soft;
-use super::command::{Actor, Refusal, Reply, Target};
+use super::command::{Actor, Refusal, Reply, Target, Targets};
 use super::draft::{Draft, Grant};
 use super::event::GrantCause;
 use super::notice::Notice;
@@ -19,7 +19,7 @@ use crate::lock::{LockId, LockType, Ticket};
 pub(super) struct Wish<'w> {
     pub(super) actor: &'w Actor,
     pub(super) lock_type: LockType,
-    pub(super) targets: &'w [Target],
+    pub(super) targets: &'w Targets,
     pub(super) ttl_ms: Option<u64>,
     pub(super) wait_ms: u64,
     pub(super) metadata: &'w Option<Box<str>>,
@@ -28,7 +28,7 @@ pub(super) struct Wish<'w> {
 impl<'a> Draft<'a> {
     pub(super) fn acquire(&mut self, wish: Wish<'_>) -> Reply {
         let once = without_repeats(wish.targets);
-        let wish = Wish { targets: once.as_deref().unwrap_or(wish.targets), ..wish };
+        let wish = Wish { targets: once.as_ref().unwrap_or(wish.targets), ..wish };
         let max = self.building.settings.locks.targets_max;
         if wish.targets.is_empty() || wish.targets.len() > max {
             return Reply::Refused(Refusal::Limit { name: "locks.targets_max", max: max as u64 });
@@ -124,7 +124,7 @@ impl<'a> Draft<'a> {
             ticket,
             actor: wish.actor.clone(),
             lock_type: wish.lock_type,
-            targets: wish.targets.into(),
+            targets: wish.targets.clone(),
             ttl_ms: settings.ttl(wish.lock_type, wish.ttl_ms),
             metadata: wish.metadata.clone(),
             since: self.now(),
@@ -153,17 +153,17 @@ impl<'a> Draft<'a> {
 }
 
 /// The targets with each resource once, when one is named twice.
-fn without_repeats(targets: &[Target]) -> Option<SmallVec<[Target; 1]>> {
+fn without_repeats(targets: &[Target]) -> Option<Targets> {
     let repeated =
         |(i, target): (usize, &Target)| targets[..i].iter().any(|earlier| earlier.resource == target.resource);
     if !targets.iter().enumerate().any(repeated) {
         return None;
     }
-    let mut once: SmallVec<[Target; 1]> = SmallVec::new();
+    let mut once: Vec<Target> = Vec::new();
     for target in targets {
         if !once.iter().any(|earlier| earlier.resource == target.resource) {
             once.push(target.clone());
         }
     }
-    Some(once)
+    Some(once.into())
 }

@@ -3,7 +3,7 @@
 //! A [`Command`] is parsed and placed before it gets here: ids are checked, resources are resolved to the rooms they
 //! lie in. A refused command is an answer ([`Reply::Refused`]), never an error.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::VerifyFault;
@@ -44,7 +44,7 @@ pub struct Actor {
 }
 
 /// Where a resource lies in its building.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// The building itself; the room is the building's own.
     Building(RoomId),
@@ -65,13 +65,16 @@ impl Place {
 }
 
 /// One thing to lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// What.
     pub resource: ResourceId,
     /// Where it lies.
     pub place: Place,
 }
+
+/// What one lock covers: made once, then shared by the wish, the lock, its events and everything that shows it.
+pub type Targets = Arc<[Target]>;
 
 /// The answer of a lock's holder to an editing request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +199,7 @@ pub enum Command {
         /// The kind of lock, the same for all targets.
         lock_type: LockType,
         /// What to lock; never empty.
-        targets: SmallVec<[Target; 1]>,
+        targets: Targets,
         /// The lease, in milliseconds; the configured one when absent.
         ttl_ms: Option<u64>,
         /// How long to wait in the queue; 0 refuses at once.
@@ -522,7 +525,7 @@ pub struct LockView {
     /// Its kind.
     pub lock_type: LockType,
     /// What it covers and where.
-    pub targets: SmallVec<[Target; 1]>,
+    pub targets: Targets,
     /// The owner.
     pub session: SessionId,
     /// The person.

@@ -1,5 +1,7 @@
 //! What a building says about its documents and conflicts, and how the log's events change them.
 
+use std::sync::Arc;
+
 use super::command::{Actor, Facts, LockView, Reply, Target};
 use super::conflict::{Conflict, ConflictId, Tally};
 use super::draft::Draft;
@@ -179,7 +181,7 @@ impl Draft<'_> {
         };
         let resources: Vec<(ResourceId, u64)> = resources.iter().filter(news).cloned().collect();
         if !resources.is_empty() {
-            self.push(Event::Stored(Stored { at: self.facts.wall, resources }));
+            self.push(Event::Stored(Arc::new(Stored { at: self.facts.wall, resources })));
         }
         Reply::Done
     }

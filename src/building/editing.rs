@@ -14,7 +14,7 @@ use super::VerifyFault;
 use super::command::{Actor, EditBody, EditReply, EditWish, Refusal, Reply, Target};
 use super::conflict::{ConflictId, Kept, Opened, Party, Settled, SettledBy, Source, Word};
 use super::draft::Draft;
-use super::event::{Adopted, Answered, EditAuthor, EditOutcome, Edited, Event};
+use super::event::{Adopted, Answered, EditAuthor, EditOutcome, Edited, Event, Sighting};
 use super::notice::Notice;
 use super::resources::{Resource, is_within_grid};
 use super::soft::Soft;
@@ -64,13 +64,13 @@ impl Draft<'_> {
         if let Err(bad) = Doc::parse(document) {
             return Reply::Refused(bad_edit(&bad));
         }
-        self.push(Event::Adopted(Adopted {
+        self.push(Event::Adopted(Arc::new(Adopted {
             at: self.facts.wall,
             resource: resource.clone(),
             kind,
             version,
             document: document.into(),
-        }));
+        })));
         Reply::Done
     }
 
@@ -189,14 +189,14 @@ impl Draft<'_> {
         if let Some(edit_id) = wish.edit_id.clone()
             && !nothing_happened
         {
-            self.push(Event::Answered(Answered {
+            self.push(Event::Answered(Arc::new(Answered {
                 at: self.facts.wall,
                 user: wish.actor.user.clone(),
                 edit_id,
                 outcome,
                 version,
                 conflicts: conflicts.clone(),
-            }));
+            })));
         }
     }
 
@@ -219,7 +219,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn settle(&mut self, opened: &Arc<Opened>, settled: Settled) {
-        self.push(Event::ConflictSettled(settled.clone()));
+        self.push(Event::ConflictSettled(Arc::new(settled.clone())));
         self.tell_parties(opened, || Notice::ConflictResolved { opened: opened.clone(), settled: settled.clone() });
     }
 
@@ -446,8 +446,9 @@ impl Draft<'_> {
         {
             rooms.push(floor.clone());
         }
-        let seen = rooms.iter().map(|room| self.sighting(room)).collect();
-        self.push(Event::Edited(Edited {
+        let sighting = |room: RoomId| Sighting { seq: self.next_seq(&room), room };
+        let seen = rooms.into_iter().map(sighting).collect();
+        self.push(Event::Edited(Arc::new(Edited {
             at: self.facts.wall,
             resource: target.resource.clone(),
             kind,
@@ -459,7 +460,7 @@ impl Draft<'_> {
             merged,
             moved_to,
             conflict,
-        }));
+        })));
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::command::{Target, Targets};
 use super::conflict::{ConflictId, Opened, Settled};
 use crate::edit::change::Change;
 use crate::edit::rules::ResourceKind;
@@ -24,26 +25,19 @@ pub struct Sighting {
     pub seq: u64,
 }
 
-/// One locked thing within a lock event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockedTarget {
-    /// What.
-    pub resource: ResourceId,
-    /// Whether it is the building, a floor or an item.
-    pub scope: Scope,
-    /// Where, each with its own place in the room's order. Each sighting is one message on the wire.
-    pub seen: SmallVec<[Sighting; 1]>,
-}
+/// The places of a lock event in the orders of its rooms: a number for each target in each of its rooms, in the order
+/// in which the targets name them.
+pub type Seqs = SmallVec<[u64; 2]>;
 
-/// The level of the tree on which a resource lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Scope {
-    /// The building.
-    Building,
-    /// A floor.
-    Floor,
-    /// An object or a route.
-    Item,
+/// What a room sees of an event: one message on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// Which of a lock event's targets the message is about; 0 for everything else.
+    pub target: usize,
+    /// The room that is told.
+    pub room: &'a RoomId,
+    /// The room's sequence number of the message.
+    pub seq: u64,
 }
 
 /// How a lock came to be granted.
@@ -130,7 +124,9 @@ pub struct LockGranted {
     /// The kind.
     pub lock_type: LockType,
     /// What it covers.
-    pub targets: SmallVec<[LockedTarget; 1]>,
+    pub targets: Targets,
+    /// Its messages' places.
+    pub seqs: Seqs,
     /// The owner.
     pub session: SessionId,
     /// The person.
@@ -159,7 +155,9 @@ pub struct LockReleased {
     /// The kind.
     pub lock_type: LockType,
     /// What it covered.
-    pub targets: SmallVec<[LockedTarget; 1]>,
+    pub targets: Targets,
+    /// Its messages' places.
+    pub seqs: Seqs,
     /// Who held it.
     pub session: SessionId,
     /// The person.
@@ -290,34 +288,69 @@ pub struct Escalated {
     pub id: ConflictId,
 }
 
-/// One entry of a building's log.
+/// One entry of a building's log. It is shared by all that keep or tell it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A message to a room. Passing: may be told before it is committed.
-    Broadcast(Broadcast),
+    Broadcast(Arc<Broadcast>),
     /// Settled: told to nobody before it is committed.
-    LockGranted(LockGranted),
+    LockGranted(Arc<LockGranted>),
     /// Settled.
-    LockReleased(LockReleased),
+    LockReleased(Arc<LockReleased>),
     /// Settled; nobody is told.
-    Adopted(Adopted),
+    Adopted(Arc<Adopted>),
     /// Settled.
-    Edited(Edited),
+    Edited(Arc<Edited>),
     /// Settled; nobody is told.
-    Answered(Answered),
+    Answered(Arc<Answered>),
     /// Settled; nobody is told.
-    Stored(Stored),
+    Stored(Arc<Stored>),
     /// Settled; the two are told, and nobody else.
     ConflictOpened(Arc<Opened>),
     /// Settled; operators are told.
-    ConflictEscalated(Escalated),
+    ConflictEscalated(Arc<Escalated>),
     /// Settled; the two are told, and nobody else.
-    ConflictSettled(Settled),
+    ConflictSettled(Arc<Settled>),
 }
 
 impl Event {
     /// Must be committed before anybody is told.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Event::Broadcast(_))
+    }
+
+    /// Tells whether two values are one shared event.
+    pub(crate) fn address(&self) -> usize {
+        match self {
+            Event::Broadcast(b) => Arc::as_ptr(b).addr(),
+            Event::LockGranted(g) => Arc::as_ptr(g).addr(),
+            Event::LockReleased(r) => Arc::as_ptr(r).addr(),
+            Event::Adopted(a) => Arc::as_ptr(a).addr(),
+            Event::Edited(e) => Arc::as_ptr(e).addr(),
+            Event::Answered(a) => Arc::as_ptr(a).addr(),
+            Event::Stored(s) => Arc::as_ptr(s).addr(),
+            Event::ConflictOpened(o) => Arc::as_ptr(o).addr(),
+            Event::ConflictEscalated(e) => Arc::as_ptr(e).addr(),
+            Event::ConflictSettled(s) => Arc::as_ptr(s).addr(),
+        }
+    }
+
+    /// What rooms see of it, in order.
+    pub fn sightings(&self) -> impl Iterator<Item = Seen<'_>> {
+        let (seen, targets, seqs): (&[Sighting], &[Target], &[u64]) = match self {
+            Event::Broadcast(b) => (std::slice::from_ref(&b.seen), &[], &[]),
+            Event::LockGranted(g) => (&[], &g.targets, &g.seqs),
+            Event::LockReleased(r) => (&[], &r.targets, &r.seqs),
+            Event::Edited(e) => (&e.seen, &[], &[]),
+            Event::Adopted(_)
+            | Event::Answered(_)
+            | Event::Stored(_)
+            | Event::ConflictOpened(_)
+            | Event::ConflictEscalated(_)
+            | Event::ConflictSettled(_) => (&[], &[], &[]),
+        };
+        let rooms = targets.iter().enumerate().flat_map(|(i, t)| t.place.rooms().iter().map(move |room| (i, room)));
+        let seen = seen.iter().map(|seen| Seen { target: 0, room: &seen.room, seq: seen.seq });
+        seen.chain(rooms.zip(seqs).map(|((target, room), &seq)| Seen { target, room, seq }))
     }
 }

@@ -37,17 +37,17 @@ use smallvec::SmallVec;
 use self::acquire::Wish;
 use self::answers::Answers;
 use self::codec::Corrupt;
-use self::command::{Actor, Command, Facts, LockView, Reply, Target};
+use self::command::{Actor, Command, Facts, LockView, Reply, Target, Targets};
 use self::conflict::Conflicts;
 use self::dedup::Dedup;
 use self::draft::Draft;
-use self::event::{Broadcast, Event};
+use self::event::{Broadcast, Event, Sighting};
 use self::log_clock::LogClock;
 use self::notice::Notify;
 pub use self::resources::DocumentView;
 use self::resources::Resources;
+use self::rooms::Rooms;
 pub use self::rooms::{Gap, Missed};
-use self::rooms::{Rooms, sightings};
 pub use self::settings::{EditSettings, LockSettings, Settings};
 use self::soft::Soft;
 pub use self::view::BLOCKERS_SHOWN_MAX;
@@ -84,7 +84,7 @@ pub struct WaiterView {
     /// The kind of lock.
     pub lock_type: LockType,
     /// What for.
-    pub targets: SmallVec<[Target; 1]>,
+    pub targets: Targets,
     /// Since when.
     pub waiting_ms: u64,
     /// The locks in the way.
@@ -273,10 +273,9 @@ impl Building {
             }
             _ => self.evolve_documents(event),
         }
-        let shared = Arc::new(event.clone());
-        for (target, seen) in sightings(event) {
-            let room = self.rooms.intern(&seen.room);
-            self.rooms.record(room, seen.seq, &shared, target, &self.settings);
+        for seen in event.sightings() {
+            let room = self.rooms.intern(seen.room);
+            self.rooms.record(room, seen.seq, event, seen.target, &self.settings);
         }
     }
 
@@ -409,15 +408,14 @@ impl Draft<'_> {
         if let Some(seq) = told.filter(|_| self.holds(Guard::Dedup)) {
             return Reply::Sequenced { seq, duplicate: true };
         }
-        let seen = self.sighting(room);
-        let seq = seen.seq;
-        self.push(Event::Broadcast(Broadcast {
+        let seq = self.next_seq(room);
+        self.push(Event::Broadcast(Arc::new(Broadcast {
             at: self.facts.wall,
-            seen,
+            seen: Sighting { room: room.clone(), seq },
             from: from.map(|actor| (actor.session.clone(), actor.user.clone(), actor.username.clone())),
             message: message.into(),
             client_msg_id: client_msg_id.clone(),
-        }));
+        })));
         Reply::Sequenced { seq, duplicate: false }
     }
 }

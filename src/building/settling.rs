@@ -4,6 +4,8 @@
 //! The conflict's revision guards it, so nobody settles what has changed under his eyes, and the second to settle is
 //! told who was first. Nothing is thrown away with it: the values that lost stay with the conflict and can be restored.
 
+use std::sync::Arc;
+
 use super::command::{Actor, Place, Refusal, Reply, Resolution, Resolver, Share, Target};
 use super::conflict::{Conflict, ConflictId, Kept, Opened, Party, Settled, SettledBy, Source, Word};
 use super::draft::Draft;
@@ -205,7 +207,7 @@ impl Draft<'_> {
         for conflict in building.conflicts.due(self.now()).take(DECIDED_PER_TICK) {
             let opened = &conflict.opened;
             if opened.severity == Severity::Critical {
-                self.push(Event::ConflictEscalated(Escalated { at: self.facts.wall, id: opened.id }));
+                self.push(Event::ConflictEscalated(Arc::new(Escalated { at: self.facts.wall, id: opened.id })));
                 continue;
             }
             let version = building.resources.get(&opened.resource).map_or(opened.version, |held| held.version());

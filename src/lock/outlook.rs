@@ -14,7 +14,7 @@ use super::queue::{Queue, Waiter};
 use super::small_set::SmallSet;
 use super::table::{Lock, Table};
 use super::{LockType, Ticket, Token};
-use crate::building::command::Target;
+use crate::building::command::Targets;
 use crate::id::SessionId;
 
 /// A lock that this decision grants.
@@ -22,7 +22,7 @@ use crate::id::SessionId;
 struct Grant {
     session: SessionId,
     lock_type: LockType,
-    targets: SmallVec<[Target; 1]>,
+    targets: Targets,
 }
 
 /// Table and queue as they will be.
@@ -91,14 +91,14 @@ impl<'a> Outlook<'a> {
         }
     }
 
-    pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &[Target]) {
+    pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &Targets) {
         if self.quiet {
             return;
         }
         if let Some(change) = self.change.get_mut() {
             change.more.add(&closure(lock_type, targets));
         }
-        self.grants.push(Grant { session: session.clone(), lock_type, targets: targets.into() });
+        self.grants.push(Grant { session: session.clone(), lock_type, targets: targets.clone() });
     }
 
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {

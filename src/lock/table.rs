@@ -8,6 +8,7 @@
 mod check;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -18,26 +19,22 @@ use super::lease::Lease;
 use super::small_set::SmallSet;
 use super::{LockType, Token};
 use crate::building::command::{Actor, Place, Target};
-use crate::building::event::{LockGranted, LockedTarget, Scope};
-use crate::id::{ResourceId, RoomId, SessionId, UserId};
-use crate::time::Wall;
+use crate::building::event::LockGranted;
+use crate::id::{ResourceId, RoomId, SessionId};
 
-/// A lock that is held.
+/// A lock that is held: everything that its grant says, and a lease.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock {
-    pub(crate) token: Token,
-    pub(crate) lock_type: LockType,
-    pub(crate) targets: SmallVec<[Target; 1]>,
-    pub(crate) session: SessionId,
-    pub(crate) user: UserId,
-    pub(crate) username: Arc<str>,
-    pub(crate) legacy: bool,
-    /// As granted; the lease has the one that runs.
-    pub(crate) ttl_ms: u64,
-    pub(crate) at: Wall,
-    pub(crate) held_since: Wall,
-    pub(crate) metadata: Option<Box<str>>,
+    pub(crate) granted: Arc<LockGranted>,
     pub(crate) lease: Lease,
+}
+
+impl Deref for Lock {
+    type Target = LockGranted;
+
+    fn deref(&self) -> &LockGranted {
+        &self.granted
+    }
 }
 
 impl Lock {
@@ -123,25 +120,12 @@ pub(crate) struct Table {
 
 impl Table {
     /// Takes in what the log says. A token that is held already changes nothing.
-    pub(crate) fn insert(&mut self, granted: &LockGranted) {
+    pub(crate) fn insert(&mut self, granted: &Arc<LockGranted>) {
         let token = granted.token;
         if granted.targets.is_empty() || self.locks.contains_key(&token) {
             return;
         }
-        let lock = Box::new(Lock {
-            token,
-            lock_type: granted.lock_type,
-            targets: granted.targets.iter().map(target).collect(),
-            session: granted.session.clone(),
-            user: granted.user.clone(),
-            username: granted.username.clone(),
-            legacy: granted.legacy,
-            ttl_ms: granted.ttl_ms,
-            at: granted.at,
-            held_since: granted.held_since,
-            metadata: granted.metadata.clone(),
-            lease: Lease::unarmed(granted.ttl_ms),
-        });
+        let lock = Box::new(Lock { granted: granted.clone(), lease: Lease::unarmed(granted.ttl_ms) });
         self.enter(&lock);
         self.locks.insert(token, lock);
         self.last = self.last.max(Some(token));
@@ -254,7 +238,7 @@ impl Table {
         if let Some(mode) = mode_at(&closure, Node::Building) {
             self.building.add(mode, token);
         }
-        for target in &lock.targets {
+        for target in &lock.targets[..] {
             for room in target.place.rooms() {
                 let spot = at(&mut self.rooms, room);
                 // A lock that names a room twice is there once.
@@ -290,7 +274,7 @@ impl Table {
             }
             spot.locks.is_empty()
         };
-        for target in &lock.targets {
+        for target in &lock.targets[..] {
             for room in target.place.rooms() {
                 tidy(&mut self.rooms, room, |spot| leave(spot, Node::Floor(room)));
             }
@@ -332,15 +316,4 @@ fn tidy<K: Eq + std::hash::Hash, V>(
     if map.get_mut(key).is_some_and(change) {
         map.remove(key);
     }
-}
-
-/// A locked thing as it was asked for. A log that names no room for it puts it nowhere.
-fn target(locked: &LockedTarget) -> Target {
-    let rooms = || locked.seen.iter().map(|seen| seen.room.clone());
-    let place = match (locked.scope, locked.seen.first()) {
-        (Scope::Building, Some(seen)) => Place::Building(seen.room.clone()),
-        (Scope::Floor, Some(seen)) => Place::Floor(seen.room.clone()),
-        _ => Place::Item(rooms().collect()),
-    };
-    Target { resource: locked.resource.clone(), place }
 }

@@ -4,8 +4,8 @@
 
 use super::code::{CloseCode, ErrorCode};
 use super::json::{self, Object};
-use crate::building::command::{HolderAnswer, HolderState, LockView};
-use crate::building::event::{Broadcast, Event, LockGranted, LockReleased, LockedTarget, Sighting};
+use crate::building::command::{HolderAnswer, HolderState, LockView, Target};
+use crate::building::event::{Broadcast, Event, LockGranted, LockReleased, Seen};
 use crate::building::notice::{Notice, RequestEnd, WaitEnd};
 use crate::id::{RoomId, UserId};
 use crate::lock::{LockId, LockType, Token};
@@ -326,7 +326,7 @@ pub fn room_agreed(out: &mut Vec<u8>, room: &RoomId, locks: &[LockView], epoch: 
         Recovery::NotAsked => {}
         Recovery::Missed(missed) => {
             o.bool("recovered", true);
-            o.list("missed", missed, |out, m| event(out, epoch, m.event, m.target, room));
+            o.list("missed", missed, |out, m| event(out, epoch, m.event, m.seen));
         }
         Recovery::Lost(reason) => {
             o.bool("recovered", false).plain("reason", reason);
@@ -363,25 +363,21 @@ pub fn batch<'a>(out: &mut Vec<u8>, at: Wall, messages: impl Iterator<Item = &'a
     o.end();
 }
 
-/// One event as the members of `room` see it. `target` chooses among the things that a lock event covers.
-pub fn event(out: &mut Vec<u8>, epoch: &str, event: &Event, target: usize, room: &RoomId) {
+/// One event as the members of a room see it.
+pub fn event(out: &mut Vec<u8>, epoch: &str, event: &Event, seen: Seen<'_>) {
     match event {
         Event::Broadcast(b) => broadcast(out, epoch, b),
         Event::LockGranted(g) => {
-            if let Some((target, seen)) = sighting(&g.targets, target, room) {
+            if let Some(target) = g.targets.get(seen.target) {
                 lock_acquired(out, epoch, g, target, seen);
             }
         }
         Event::LockReleased(r) => {
-            if let Some((target, seen)) = sighting(&r.targets, target, room) {
+            if let Some(target) = r.targets.get(seen.target) {
                 lock_released(out, epoch, r, target, seen);
             }
         }
-        Event::Edited(edited) => {
-            if let Some(seen) = edited.seen.iter().find(|seen| seen.room == *room) {
-                super::outbound_edit::resource_updated(out, epoch, edited, seen);
-            }
-        }
+        Event::Edited(edited) => super::outbound_edit::resource_updated(out, epoch, edited, seen),
         // No room sees these.
         Event::Adopted(_)
         | Event::Answered(_)
@@ -392,13 +388,8 @@ pub fn event(out: &mut Vec<u8>, epoch: &str, event: &Event, target: usize, room:
     }
 }
 
-fn sighting<'a>(targets: &'a [LockedTarget], target: usize, room: &RoomId) -> Option<(&'a LockedTarget, &'a Sighting)> {
-    let target = targets.get(target)?;
-    Some((target, target.seen.iter().find(|seen| seen.room == *room)?))
-}
-
-pub(super) fn position(o: &mut Object, seen: &Sighting, epoch: &str) {
-    o.text("room_id", seen.room.as_str()).int("seq", seen.seq).text("epoch", epoch);
+pub(super) fn position(o: &mut Object, room: &RoomId, seq: u64, epoch: &str) {
+    o.text("room_id", room.as_str()).int("seq", seq).text("epoch", epoch);
 }
 
 /// `broadcast`.
@@ -412,29 +403,29 @@ pub fn broadcast(out: &mut Vec<u8>, epoch: &str, b: &Broadcast) {
     if let Some(id) = &b.client_msg_id {
         o.text("client_msg_id", id);
     }
-    position(&mut o, &b.seen, epoch);
+    position(&mut o, &b.seen.room, b.seen.seq, epoch);
     o.end();
 }
 
 /// `lock_acquired`.
-pub fn lock_acquired(out: &mut Vec<u8>, epoch: &str, g: &LockGranted, target: &LockedTarget, seen: &Sighting) {
+pub fn lock_acquired(out: &mut Vec<u8>, epoch: &str, g: &LockGranted, target: &Target, seen: Seen<'_>) {
     let mut o = open(out, "lock_acquired", g.at);
     o.plain("lock_id", LockId(g.token)).plain("lock_type", g.lock_type.as_str());
     o.text("resource_id", target.resource.as_str());
     o.text("user_id", g.user.as_str()).text("username", &g.username);
     o.ascii("acquired_at", &g.at.rfc3339()).ascii("expires_at", &g.at.plus(g.ttl_ms).rfc3339());
-    position(&mut o, seen, epoch);
+    position(&mut o, seen.room, seen.seq, epoch);
     o.end();
 }
 
 /// `lock_released`.
-pub fn lock_released(out: &mut Vec<u8>, epoch: &str, r: &LockReleased, target: &LockedTarget, seen: &Sighting) {
+pub fn lock_released(out: &mut Vec<u8>, epoch: &str, r: &LockReleased, target: &Target, seen: Seen<'_>) {
     let mut o = open(out, "lock_released", r.at);
     o.plain("lock_id", LockId(r.token)).plain("lock_type", r.lock_type.as_str());
     o.text("resource_id", target.resource.as_str());
     o.text("user_id", r.user.as_str()).text("username", &r.username);
     o.plain("reason", r.reason.as_str());
-    position(&mut o, seen, epoch);
+    position(&mut o, seen.room, seen.seq, epoch);
     o.end();
 }
 
@@ -455,7 +446,7 @@ fn held(o: &mut Object, lock: &LockView) {
     o.plain("lock_id", lock.id).plain("lock_type", lock.lock_type.as_str());
     o.text("resource_id", first.resource.as_str());
     if lock.targets.len() > 1 {
-        o.list("resources", &lock.targets, |out, t| json::string(out, t.resource.as_str()));
+        o.list("resources", &lock.targets[..], |out, t| json::string(out, t.resource.as_str()));
     }
     o.int("fencing_token", lock.token.0);
     o.ascii("acquired_at", &lock.acquired_at.rfc3339()).ascii("expires_at", &lock.expires_at.rfc3339());

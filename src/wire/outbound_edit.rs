@@ -8,7 +8,7 @@ use super::json::{self, Object};
 use super::outbound::{echo, open, position};
 use crate::building::command::EditReply;
 use crate::building::conflict::{Conflict, ConflictId, Opened, Settled, Status};
-use crate::building::event::{EditAuthor, Edited, Sighting};
+use crate::building::event::{EditAuthor, Edited, Seen};
 use crate::edit::change::{Change, Place};
 use crate::edit::conflict::PathConflict;
 use crate::edit::rules::Unit;
@@ -17,7 +17,7 @@ use crate::id::{ResourceId, UserId};
 use crate::time::Wall;
 
 /// `resource_updated`.
-pub fn resource_updated(out: &mut Vec<u8>, epoch: &str, edited: &Edited, seen: &Sighting) {
+pub fn resource_updated(out: &mut Vec<u8>, epoch: &str, edited: &Edited, seen: Seen<'_>) {
     let mut o = open(out, "resource_updated", edited.at);
     o.text("resource_id", edited.resource.as_str()).int("version", edited.version);
     o.list("changes", &edited.changes, change);
@@ -29,7 +29,7 @@ pub fn resource_updated(out: &mut Vec<u8>, epoch: &str, edited: &Edited, seen: &
             o.text("by", name);
         }
     }
-    position(&mut o, seen, epoch);
+    position(&mut o, seen.room, seen.seq, epoch);
     o.end();
 }
 

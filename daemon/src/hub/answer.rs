@@ -517,7 +517,7 @@ impl Hub {
                         .missed(&room, building.oldest(&room))
                         .into_iter()
                         .flatten()
-                        .filter_map(|seen| history_row(&seen, resource)),
+                        .filter_map(|missed| history_row(&missed, resource)),
                 );
             }
         }
@@ -643,7 +643,7 @@ fn waiter_row(waiter: &WaiterView) -> WaiterRow {
     }
 }
 
-fn history_row(seen: &Missed, resource: &ResourceId) -> Option<LockHistoryRow> {
+fn history_row(missed: &Missed, resource: &ResourceId) -> Option<LockHistoryRow> {
     let row =
         |at: arxosrt_core::time::Wall, change: &str, token, lock_type: arxosrt_core::lock::LockType, user: &UserId| {
             LockHistoryRow {
@@ -658,13 +658,14 @@ fn history_row(seen: &Missed, resource: &ResourceId) -> Option<LockHistoryRow> {
                 reason: None,
             }
         };
-    match seen.event {
-        Event::LockGranted(g) if g.targets.get(seen.target).is_some_and(|t| t.resource == *resource) => {
+    let (event, target) = (missed.event, missed.seen.target);
+    match event {
+        Event::LockGranted(g) if g.targets.get(target).is_some_and(|t| t.resource == *resource) => {
             let mut row = row(g.at, "granted", g.token, g.lock_type, &g.user);
             row.cause = g.cause.as_str().to_owned();
             Some(row)
         }
-        Event::LockReleased(r) if r.targets.get(seen.target).is_some_and(|t| t.resource == *resource) => {
+        Event::LockReleased(r) if r.targets.get(target).is_some_and(|t| t.resource == *resource) => {
             let mut row = row(r.at, "released", r.token, r.lock_type, &r.user);
             row.cause = r.reason.as_str().to_owned();
             if let Some((by, why)) = &r.forced {

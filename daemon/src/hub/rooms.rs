@@ -513,7 +513,7 @@ impl Hub {
             Ok(missed) => {
                 for m in missed {
                     super::arena::text_frame(&mut frames, |out| {
-                        outbound::event(out, &epoch, m.event, m.target, &room_id);
+                        outbound::event(out, &epoch, m.event, m.seen);
                     });
                 }
             }

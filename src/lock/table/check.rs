@@ -12,7 +12,7 @@ impl Table {
         for lock in self.iter() {
             again.add(&lock.closure());
             owned += 1;
-            for target in &lock.targets {
+            for target in &lock.targets[..] {
                 let seen = target.place.rooms().iter().map(|room| self.rooms.get(room));
                 let there = seen.chain([self.resources.get(&target.resource)]);
                 for spot in there {
