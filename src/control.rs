@@ -197,9 +197,9 @@ pub struct LockHistoryRow {
     pub user_id: String,
     /// Why: the cause of the grant or the reason of the release.
     pub cause: String,
-    /// The operator, when forced.
+    /// The operator, when forced or kicked.
     pub by: Option<String>,
-    /// The operator's reason, when forced.
+    /// The operator's reason, when forced or kicked.
     pub reason: Option<String>,
 }
 
@@ -234,6 +234,9 @@ pub struct Changed {
     pub target: String,
     /// How many things it touched.
     pub count: u64,
+    /// Of a drain: over how long; 0 closes at once, as a second drain does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u64>,
     /// There is an audit record of it.
     pub audited: bool,
     /// The audit record's number, if the store tells it.

@@ -85,6 +85,8 @@ pub enum ReleaseReason {
     HandedOver,
     /// To another session of the same person.
     TakenOver,
+    /// An operator ended the session.
+    Kicked,
 }
 
 impl ReleaseReason {
@@ -98,6 +100,7 @@ impl ReleaseReason {
             ReleaseReason::Forced => "forced",
             ReleaseReason::HandedOver => "handed_over",
             ReleaseReason::TakenOver => "taken_over",
+            ReleaseReason::Kicked => "kicked",
         }
     }
 }
@@ -165,7 +168,7 @@ pub struct LockReleased {
     pub username: Arc<str>,
     /// Why.
     pub reason: ReleaseReason,
-    /// The operator and the stated reason, when forced.
+    /// The operator and the stated reason, when forced or kicked.
     pub forced: Option<(Box<str>, Box<str>)>,
 }
 

@@ -7,7 +7,8 @@
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `locking`: commands to buildings and what their answers mean;
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
-//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket.
+//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `operate`: what
+//!   operators change, with its record.
 
 pub mod answer;
 pub mod arena;
@@ -19,6 +20,7 @@ pub mod fail;
 pub mod flush;
 pub mod locking;
 pub mod observe;
+pub mod operate;
 pub mod outbox;
 pub mod recovery;
 pub mod rooms;
