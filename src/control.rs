@@ -43,8 +43,24 @@ pub struct Status {
     pub waiters: u64,
     /// Buildings in memory.
     pub buildings: u64,
+    /// What the building directory knows.
+    #[serde(default)]
+    pub directory: DirectoryCounts,
     /// The largest fencing token given out.
     pub last_token: u64,
+}
+
+/// How much the building directory knows. All 0: every room is a building of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryCounts {
+    /// Buildings.
+    pub buildings: u64,
+    /// Their floors.
+    pub floors: u64,
+    /// Things on the floors.
+    pub objects: u64,
+    /// Routes over the floors.
+    pub routes: u64,
 }
 
 /// A room with members or locks.

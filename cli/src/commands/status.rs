@@ -35,7 +35,11 @@ fn fields(status: &Status) -> Vec<(&'static str, String)> {
         ("sessions", status.sessions.to_string()),
         ("rooms", status.rooms.to_string()),
         ("locks", format!("{} held, {} waiting", status.locks, status.waiters)),
-        ("buildings", status.buildings.to_string()),
+        ("buildings", format!("{} in use, {} known", status.buildings, status.directory.buildings)),
+        ("directory", {
+            let known = status.directory;
+            format!("{} floors, {} objects, {} routes", known.floors, known.objects, known.routes)
+        }),
         ("last token", status.last_token.to_string()),
     ]
 }

@@ -252,6 +252,7 @@ fn status(facts: &Facts) -> Status {
         locks: facts.locks.len() as u64,
         waiters: 0,
         buildings: 1,
+        directory: Default::default(),
         last_token: 8,
     }
 }

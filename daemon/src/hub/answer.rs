@@ -6,7 +6,9 @@
 use arxosrt_core::building::command::{Command, LockView, Place, Reply as Said, Target as LockTarget};
 use arxosrt_core::building::event::Event;
 use arxosrt_core::building::{Missed, WaiterView};
-use arxosrt_core::control::{Holder, LockHistoryRow, LockRow, RoomRow, SessionRow, Status, UserRow, WaiterRow, Why};
+use arxosrt_core::control::{
+    DirectoryCounts, Holder, LockHistoryRow, LockRow, RoomRow, SessionRow, Status, UserRow, WaiterRow, Why,
+};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::LockId;
 use arxosrt_core::wire::code::{self, ErrorCode};
@@ -349,6 +351,7 @@ impl Hub {
     }
 
     fn status(&self) -> Status {
+        let known = self.directory.counts();
         Status {
             state: self.ready.borrow().as_str().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -362,6 +365,12 @@ impl Hub {
             locks: self.lock_hosts.len() as u64,
             waiters: self.hosts.iter().map(|(_, h)| h.building.waiter_count() as u64).sum(),
             buildings: self.hosts.len() as u64,
+            directory: DirectoryCounts {
+                buildings: known.buildings as u64,
+                floors: known.floors as u64,
+                objects: known.objects as u64,
+                routes: known.routes as u64,
+            },
             last_token: self.tokens.last().0,
         }
     }

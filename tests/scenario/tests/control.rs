@@ -47,6 +47,7 @@ async fn operators_see_what_is() {
     ] {
         assert_eq!(status[name], value, "{name} in {status}");
     }
+    assert_eq!(status["directory"], json!({"buildings": 1, "floors": 2, "objects": 3, "routes": 2}));
     assert_eq!((&status["state"], &status["engine"]), (&json!("ready"), &json!("memory")));
 
     let rooms = list(&served, "/v1/rooms").await;
