@@ -43,6 +43,12 @@ pub struct Status {
     pub waiters: u64,
     /// Buildings in memory.
     pub buildings: u64,
+    /// Buildings that stay closed because their log is damaged.
+    #[serde(default)]
+    pub buildings_closed: u64,
+    /// Some of them, in order of id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<String>,
     /// What the building directory knows.
     #[serde(default)]
     pub directory: DirectoryCounts,

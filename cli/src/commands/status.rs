@@ -25,7 +25,7 @@ pub(super) async fn status(mut client: Client, check: bool, output: &mut Output)
 }
 
 fn fields(status: &Status) -> Vec<(&'static str, String)> {
-    vec![
+    let mut fields = vec![
         ("state", status.state.clone()),
         ("version", status.version.clone()),
         ("up", format!("{} since {}", span(status.uptime_ms), status.started_at)),
@@ -41,7 +41,13 @@ fn fields(status: &Status) -> Vec<(&'static str, String)> {
             format!("{} floors, {} objects, {} routes", known.floors, known.objects, known.routes)
         }),
         ("last token", status.last_token.to_string()),
-    ]
+    ];
+    if status.buildings_closed > 0 {
+        let more = status.buildings_closed.saturating_sub(status.closed.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        fields.push(("closed", format!("{}{more}: the log is damaged", status.closed.join(", "))));
+    }
+    fields
 }
 
 pub(super) async fn whoami(mut client: Client, output: &mut Output) -> Result<Exit, Failure> {

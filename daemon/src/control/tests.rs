@@ -252,6 +252,8 @@ fn status(facts: &Facts) -> Status {
         locks: facts.locks.len() as u64,
         waiters: 0,
         buildings: 1,
+        buildings_closed: 0,
+        closed: Vec::new(),
         directory: Default::default(),
         last_token: 8,
     }

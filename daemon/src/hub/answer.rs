@@ -22,6 +22,9 @@ use super::locking::refusal_words;
 use super::state::Encoding;
 use super::{HostKey, Hub, SessionKey, UserKey};
 
+/// How many closed buildings the status names; it tells the number of all.
+const CLOSED_SHOWN_MAX: usize = 100;
+
 impl From<Fail> for Refused {
     fn from(fail: Fail) -> Self {
         Refused { code: fail.code.name, message: fail.detail }
@@ -365,6 +368,8 @@ impl Hub {
             locks: self.lock_hosts.len() as u64,
             waiters: self.hosts.iter().map(|(_, h)| h.building.waiter_count() as u64).sum(),
             buildings: self.hosts.len() as u64,
+            buildings_closed: self.closed.len() as u64,
+            closed: self.closed.iter().take(CLOSED_SHOWN_MAX).map(BuildingId::to_string).collect(),
             directory: DirectoryCounts {
                 buildings: known.buildings as u64,
                 floors: known.floors as u64,

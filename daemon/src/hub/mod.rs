@@ -173,6 +173,8 @@ pub struct Hub {
     lock_hosts: HashMap<Token, HostKey>,
     /// Buildings that have a log but are not in memory.
     asleep: HashSet<BuildingId>,
+    /// Buildings whose log is damaged: as many as there are damaged ones.
+    closed: BTreeSet<BuildingId>,
     per_address: HashMap<IpAddr, u32>,
     next_serial: u32,
 
@@ -248,6 +250,7 @@ impl Hub {
             host_ids: HashMap::new(),
             lock_hosts: HashMap::new(),
             asleep: recovered.buildings.iter().map(|meta| meta.id.clone()).collect(),
+            closed: BTreeSet::new(),
             per_address: HashMap::new(),
             next_serial: 0,
             arena: Arena::default(),
