@@ -221,7 +221,7 @@ impl Daemon {
     /// Tells every client when to come back and parts from them over the window; `hurry` cuts it short.
     pub async fn drain(&self, hurry: impl Future<Output = ()>) {
         let window_ms = self.drain_window_ms;
-        if self.hub.ask(|reply| Ask::Drain { window_ms, by: None, reply }).await.is_err() {
+        if self.hub.ask(|reply| Ask::Drain { window_ms, audit: None, reply }).await.is_err() {
             return;
         }
         let over = tokio::time::Instant::now() + Duration::from_millis(window_ms) + DRAIN_PATIENCE;
@@ -235,7 +235,7 @@ impl Daemon {
             tokio::select! {
                 () = &mut hurry, if !hurried => {
                     hurried = true;
-                    let _ = self.hub.ask(|reply| Ask::Drain { window_ms: 0, by: None, reply }).await;
+                    let _ = self.hub.ask(|reply| Ask::Drain { window_ms: 0, audit: None, reply }).await;
                 }
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
             }

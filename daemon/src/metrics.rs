@@ -110,6 +110,8 @@ pub struct Metrics {
     pub fencing_token: Gauge,
     /// 1 while the store can commit.
     pub store_writable: Gauge,
+    /// Buildings that stay closed because their log is damaged.
+    pub buildings_closed: Gauge,
     /// 1 while clients are sent away before a stop.
     pub draining: Gauge,
 }
@@ -143,6 +145,7 @@ impl Metrics {
             turn_messages: Histogram::new(&SIZES),
             fencing_token: Gauge::new(),
             store_writable: Gauge::new(),
+            buildings_closed: Gauge::new(),
             draining: Gauge::new(),
         }
     }

@@ -40,8 +40,8 @@ impl<'a> Draft<'a> {
             return Reply::Refused(refusal);
         }
         let wanted = closure(wish.lock_type, wish.targets);
-        let (obstacle, passes) = self.outlook.obstacle(&wanted, &wish.actor.session);
-        if obstacle.is_none() {
+        let session = &wish.actor.session;
+        if !self.outlook.held_by_others(&wanted, session) && !self.outlook.stands_behind(&wanted, session) {
             let lock = self.grant(Grant {
                 actor: wish.actor,
                 lock_type: wish.lock_type,
@@ -54,12 +54,10 @@ impl<'a> Draft<'a> {
             return Reply::Granted { lock, renewed: false };
         }
         if wish.wait_ms == 0 {
-            return Reply::Held { blocked_by: self.blocked_by(&wanted, &wish.actor.session) };
+            return Reply::Held { blocked_by: self.blocked_by(&wanted, session) };
         }
-        match self.enqueue(&wish, &wanted, passes) {
-            Ok((ticket, position)) => {
-                Reply::Queued { ticket, position, blocked_by: self.blocked_by(&wanted, &wish.actor.session) }
-            }
+        match self.enqueue(&wish, &wanted) {
+            Ok((ticket, position)) => Reply::Queued { ticket, position, blocked_by: self.blocked_by(&wanted, session) },
             Err(refusal) => Reply::Refused(refusal),
         }
     }
@@ -96,12 +94,7 @@ impl<'a> Draft<'a> {
         same.find(|lock| lock.session == wish.actor.session).or(Some(first))
     }
 
-    fn enqueue(
-        &mut self,
-        wish: &Wish<'_>,
-        wanted: &Closure<'_>,
-        passes: SmallVec<[Ticket; 2]>,
-    ) -> Result<(Ticket, u32), Refusal> {
+    fn enqueue(&mut self, wish: &Wish<'_>, wanted: &Closure<'_>) -> Result<(Ticket, u32), Refusal> {
         let (settings, queue) = (&self.building.settings.locks, &self.building.queue);
         let session = &wish.actor.session;
         if let Some(there) = queue.of_session(session).find(|wait| wait.is(wish.lock_type, wish.targets)) {
@@ -114,6 +107,8 @@ impl<'a> Draft<'a> {
         if queue.longest(wanted) as usize >= settings.waiters_per_node_max {
             return limit("locks.waiters_per_node_max", settings.waiters_per_node_max);
         }
+        // After the bounds: whoever asks a full queue again and again must not have it walked each time.
+        let passes = self.outlook.passes(wanted, session);
         if self.holds(Guard::Deadlock)
             && let Some(cycle) = circle_of_wait(&self.outlook, wish.actor, wanted, &passes)
         {

@@ -352,6 +352,15 @@ pub enum Command {
         /// Whose.
         session: SessionId,
     },
+    /// An operator ends the session: the same, with who and why kept beside each lock.
+    Kicked {
+        /// Whose.
+        session: SessionId,
+        /// Why; kept in the log.
+        reason: Box<str>,
+        /// Who: `uid 1000 (alice)` and the like.
+        by: Box<str>,
+    },
     /// Do what is due: expiries, warnings, timeouts of waits and requests. Bounded work; see [`super::Building::due`].
     Tick,
 }

@@ -82,6 +82,8 @@ pub enum ReleaseReason {
     HandedOver,
     /// To another session of the same person.
     TakenOver,
+    /// An operator ended the session.
+    Kicked,
 }
 
 impl ReleaseReason {
@@ -95,6 +97,7 @@ impl ReleaseReason {
             ReleaseReason::Forced => "forced",
             ReleaseReason::HandedOver => "handed_over",
             ReleaseReason::TakenOver => "taken_over",
+            ReleaseReason::Kicked => "kicked",
         }
     }
 }
@@ -166,7 +169,7 @@ pub struct LockReleased {
     pub username: Arc<str>,
     /// Why.
     pub reason: ReleaseReason,
-    /// The operator and the stated reason, when forced.
+    /// The operator and the stated reason, when forced or kicked.
     pub forced: Option<(Box<str>, Box<str>)>,
 }
 

@@ -233,7 +233,8 @@ impl Building {
                 draft.soft.push(Soft::Resumed(session.clone()));
                 Reply::Done
             }
-            Command::SessionEnded { session } => draft.end_session(session),
+            Command::SessionEnded { session } => draft.end_session(session, None),
+            Command::Kicked { session, reason, by } => draft.end_session(session, Some((by, reason))),
             Command::Tick => draft.tick(),
         };
         draft.finish(reply)

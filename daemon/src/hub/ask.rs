@@ -27,19 +27,6 @@ pub struct Refused {
 /// The answer's way back.
 pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
-/// Who changes something: shown to those concerned and kept in the audit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operator {
-    /// `uid 1000 (alice)`.
-    pub name: String,
-    /// The peer's uid.
-    pub uid: u32,
-    /// The peer's process, 0 when it cannot be seen.
-    pub pid: i32,
-    /// `view`, `operate` or `admin`.
-    pub role: &'static str,
-}
-
 /// A person in a room, as REST shows it.
 #[derive(Clone, Debug)]
 pub struct Presence {
@@ -207,8 +194,8 @@ pub enum Ask {
     UpdatePresence { user: UserId, patch: PresencePatch, reply: Reply<()> },
     /// REST: figures.
     ConnectionStatus { reply: Reply<Connections> },
-    /// REST (no `by`) or operator: a message to a room. Answers its sequence number.
-    Broadcast { room: RoomId, message: Box<RawValue>, by: Option<Operator>, reply: Reply<u64> },
+    /// REST: a message to a room. Answers its sequence number.
+    Broadcast { room: RoomId, message: Box<RawValue>, reply: Reply<u64> },
     /// REST: check a fencing token. `op` is `grid` for writes of the grid calibration.
     VerifyLock { token: Token, resource: ResourceId, op: Option<String>, reply: Reply<Verdict> },
 
@@ -241,20 +228,30 @@ pub enum Ask {
     Locks { reply: Reply<Vec<LockRow>> },
     /// Control: who stands in the way of a resource.
     Why { resource: ResourceId, reply: Reply<Why> },
+    /// Control: a message to a room with members or locks. Answers its sequence number. This and the following changes
+    /// bring their audit record, of which the hub fills in the result; both are committed together.
+    Notice { room: RoomId, message: Box<RawValue>, audit: AuditRecord, reply: Reply<u64> },
     /// Control: take a lock from its holder. `expected` is the token that the operator saw.
-    ForceRelease { lock: LockId, expected: Token, reason: String, by: Operator, reply: Reply<u64> },
+    ForceRelease { lock: LockId, expected: Token, audit: AuditRecord, reply: Reply<u64> },
     /// Control: close a user's connections (or one session's) with code 3507 and end the sessions. Answers how many.
-    Kick { user: Option<UserId>, session: Option<SessionId>, reason: String, by: Operator, reply: Reply<u64> },
+    Kick { user: Option<UserId>, session: Option<SessionId>, audit: AuditRecord, reply: Reply<u64> },
     /// Control: the digest of a building's running state and its log position, once all that was decided is committed.
     Digest { building: BuildingId, reply: Reply<(u64, String)> },
     /// Control: the latest grants and releases of locks on a resource that are kept, the latest first.
     LockHistory { resource: ResourceId, limit: usize, reply: Reply<Vec<LockHistoryRow>> },
-    /// Control: keep what an operator did; answered once it is durable.
-    Record { entry: AuditRecord, reply: Reply<()> },
     /// Control: every event from now on. A full queue drops and counts; the count is told with the next one.
-    Events { to: mpsc::Sender<Observed> },
-    /// Control or signal: stop accepting, tell every client when to come back, close over the window.
-    Drain { window_ms: u64, by: Option<Operator>, reply: Reply<u64> },
+    Events { to: mpsc::Sender<Observed>, reply: Reply<()> },
+    /// Control or signal (no `audit`): stop accepting, tell every client when to come back, close over the window.
+    Drain { window_ms: u64, audit: Option<AuditRecord>, reply: Reply<Drained> },
+}
+
+/// The outcome of [`Ask::Drain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Clients that are sent away.
+    pub clients: u64,
+    /// Over so long; 0 when a drain was under way already, which is hurried by a second one.
+    pub window_ms: u64,
 }
 
 /// What a subscriber of [`Ask::Events`] gets.
@@ -296,7 +293,8 @@ impl HubHandle {
     /// Subscribes to what happens; at most `queue` events wait.
     pub async fn observe(&self, queue: usize) -> Result<mpsc::Receiver<Observed>, Gone> {
         let (to, from) = mpsc::channel(queue);
-        self.questions.send(Ask::Events { to }).await.map_err(|_| Gone)?;
+        // Nothing that happens after this returns is missed. The hub refuses nobody; beyond its bound the queue is closed.
+        let _ = self.ask(|reply| Ask::Events { to, reply }).await?;
         Ok(from)
     }
 }

@@ -7,7 +7,8 @@
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `locking`: commands to buildings and what their answers mean;
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
-//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket.
+//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `operate`: what
+//!   operators change, with its record.
 
 pub mod answer;
 pub mod arena;
@@ -19,6 +20,7 @@ pub mod fail;
 pub mod flush;
 pub mod locking;
 pub mod observe;
+pub mod operate;
 pub mod outbox;
 pub mod recovery;
 pub mod rooms;
@@ -171,6 +173,8 @@ pub struct Hub {
     lock_hosts: HashMap<Token, HostKey>,
     /// Buildings that have a log but are not in memory.
     asleep: HashSet<BuildingId>,
+    /// Buildings whose log is damaged: as many as there are damaged ones.
+    closed: BTreeSet<BuildingId>,
     per_address: HashMap<IpAddr, u32>,
     next_serial: u32,
 
@@ -246,6 +250,7 @@ impl Hub {
             host_ids: HashMap::new(),
             lock_hosts: HashMap::new(),
             asleep: recovered.buildings.iter().map(|meta| meta.id.clone()).collect(),
+            closed: BTreeSet::new(),
             per_address: HashMap::new(),
             next_serial: 0,
             arena: Arena::default(),

@@ -13,7 +13,7 @@ use arxosrt_core::time::Mono;
 use arxosrt_core::wire::{code, outbound};
 
 use super::arena::{Class, PING, text_frame};
-
+use super::ask::Drained;
 use super::state::{Encoding, End, Phase};
 use super::{ConnKey, HostKey, Hub};
 
@@ -204,17 +204,20 @@ impl Hub {
         }
     }
 
-    /// Stops admitting, tells every client when to come back, and begins to close over the window. Answers how many
-    /// clients are concerned.
-    pub fn start_draining(&mut self, window_ms: u64) -> u64 {
+    /// Stops admitting, tells every client when to come back, and begins to close over the window. A second time it
+    /// hurries: whoever is left is closed at once.
+    pub fn start_draining(&mut self, window_ms: u64) -> Drained {
         if self.drain.is_some() {
             // A second request hurries.
             if let Some(drain) = &mut self.drain {
                 drain.closes.iter_mut().for_each(|(at, _)| *at = self.now);
             }
+            let clients = self.conns.len() as u64;
+            tracing::info!(clients, "a drain is under way already: whoever is left is closed now");
             self.go_on_draining();
-            return self.conns.len() as u64;
+            return Drained { clients, window_ms: 0 };
         }
+        tracing::info!(window_ms, "draining");
         let open: Vec<(usize, u32)> = self
             .conns
             .iter()
@@ -236,7 +239,7 @@ impl Hub {
         self.metrics.draining.set(1);
         self.set_ready();
         self.observe("daemon", "daemon.draining", None, None, |_| (None, None));
-        open.len() as u64
+        Drained { clients: open.len() as u64, window_ms }
     }
 
     fn go_on_draining(&mut self) {

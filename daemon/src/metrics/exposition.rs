@@ -56,6 +56,11 @@ impl Collector for Metrics {
         page.sizes("turn_messages", "Messages handled in one turn of the hub", &self.turn_messages)?;
         page.gauge("fencing_token", "The largest fencing token given out", &self.fencing_token)?;
         page.gauge("store_writable", "1 while the store can commit", &self.store_writable)?;
+        page.gauge(
+            "buildings_closed",
+            "Buildings that stay closed because their log is damaged",
+            &self.buildings_closed,
+        )?;
         page.gauge("draining", "1 while clients are sent away before a stop", &self.draining)?;
         page.build()?;
         page.process()

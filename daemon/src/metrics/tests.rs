@@ -59,6 +59,7 @@ fn every_figure_is_on_the_page_from_the_start() {
         "arxosrt_turn_messages_count",
         "arxosrt_fencing_token",
         "arxosrt_store_writable",
+        "arxosrt_buildings_closed",
         "arxosrt_draining",
     ] {
         assert_eq!(samples.get(name), Some(&0.0), "{name}");

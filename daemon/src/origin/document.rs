@@ -5,6 +5,7 @@
 
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// `building.json`.
 #[derive(Debug, Deserialize)]
@@ -27,6 +28,13 @@ pub struct Floor {
     /// Its place in the order of floors.
     #[serde(default)]
     pub level: i32,
+}
+
+/// The building that `floor.json` says it is in, as it is written there.
+#[derive(Debug, Deserialize)]
+pub struct Said<'a> {
+    #[serde(borrow)]
+    pub building_id: &'a RawValue,
 }
 
 /// One entry of `objects.json` or `routes.json`.

@@ -27,7 +27,8 @@ pub fn load(config: &Config, set_by: &SetBy, cwd: &std::path::Path) -> Result<Re
             match directory::read(&path) {
                 Err(NoOrigin { path, why }) if !was_asked_for(config, set_by, cwd) => {
                     let what = format!("no building is known: {why}");
-                    Ok(Reading { directory: Directory::default(), troubles: vec![Trouble { path, what }] })
+                    let troubles = vec![Trouble { path, place: None, what }];
+                    Ok(Reading { directory: Directory::default(), troubles, faults: Vec::new() })
                 }
                 reading => reading,
             }

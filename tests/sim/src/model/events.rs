@@ -34,7 +34,7 @@ impl Model {
             };
             ensure!(may, "{ticket} should not have ended: {why:?}");
         }
-        if let Command::SessionEnded { session } = command {
+        if let Command::SessionEnded { session } | Command::Kicked { session, .. } = command {
             self.waiting.retain(|waiting| waiting.actor.session != *session);
         }
         Ok(())
@@ -75,6 +75,9 @@ impl Model {
                 lock.0 == held.token && *expected == held.token && released.forced.is_some()
             }
             (ReleaseReason::SessionEnded, Command::SessionEnded { session }) => *session == held.session,
+            (ReleaseReason::Kicked, Command::Kicked { session, .. }) => {
+                *session == held.session && released.forced.is_some()
+            }
             (ReleaseReason::Expired, Command::Tick) => facts.now >= held.until && held.until < held.cap,
             (ReleaseReason::MaxHold, Command::Tick) => facts.now >= held.cap && held.cap <= held.until,
             (ReleaseReason::TakenOver, Command::TakeOver { lock, .. }) => lock.0 == held.token,
