@@ -9,18 +9,20 @@
 //!
 //! A building is taken whole or not at all: half of one would place things wrongly. One that is broken is told with
 //! file and line, and the others are still read. Unknown fields and files are skipped; `objects.json` and `routes.json`
-//! may be missing.
+//! may be missing. Of a thing that stands on two floors the newer version counts, as `newest` says.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use arxosrt_core::directory::{Builder, BuildingDraft, Directory, FloorDraft, ItemDraft, Rejected};
-use arxosrt_core::id::{BuildingId, RoomId};
+use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 use serde::de::DeserializeOwned;
 
 use super::document;
 use super::folder::Root;
+use super::layout::Layout;
+use super::newest::{Found, newest};
 
 /// How many rejected ids of one building are told by name; the others are counted.
 const REJECTED_SHOWN_MAX: usize = 5;
@@ -66,6 +68,17 @@ pub struct Reading {
     pub directory: Directory,
     /// What was not.
     pub troubles: Vec<Trouble>,
+    /// The folder that was read, if one was.
+    pub folder: Option<Folder>,
+}
+
+/// The folder that a directory was read from.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was found where in it.
+    pub layout: Layout,
 }
 
 /// Reads all buildings below `path`.
@@ -75,12 +88,13 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
     let names = root.folders(Path::new("")).map_err(no_origin)?;
     let mut builder = Builder::default();
     let mut troubles = Vec::new();
+    let mut layout = Layout::default();
     let mut items_left = ITEMS_MAX;
     for name in names {
         let folder = PathBuf::from(name);
         let shown = path.join(&folder);
         match read_building(&root, &folder) {
-            Ok(draft) => {
+            Ok(Contents { draft, floors, copies }) => {
                 let items = draft.objects.len() + draft.routes.len();
                 if items > items_left {
                     let what = format!("skipped: with its {items} objects and routes there were more than {ITEMS_MAX}");
@@ -88,6 +102,13 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
                     continue;
                 }
                 items_left -= items;
+                layout.add_building(draft.id.clone(), &folder);
+                for floor in floors {
+                    layout.add_floor(&draft.id, floor.room, floor.folder);
+                }
+                for (resource, floor) in copies {
+                    layout.add_copy(resource, floor);
+                }
                 let rejected = builder.add(draft);
                 troubles.extend(told(&rejected).map(|what| Trouble { path: shown, what }));
             }
@@ -97,7 +118,7 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
             }
         }
     }
-    Ok(Reading { directory: builder.build(), troubles })
+    Ok(Reading { directory: builder.build(), troubles, folder: Some(Folder { path: path.to_owned(), layout }) })
 }
 
 /// A floor whose `floor.json` was read.
@@ -106,7 +127,15 @@ struct OpenFloor {
     room: RoomId,
 }
 
-fn read_building(root: &Root, folder: &Path) -> Result<BuildingDraft, Trouble> {
+/// A building that was read.
+struct Contents {
+    draft: BuildingDraft,
+    floors: Vec<OpenFloor>,
+    /// What stands on a second floor too, where it does not count.
+    copies: Vec<(ResourceId, RoomId)>,
+}
+
+fn read_building(root: &Root, folder: &Path) -> Result<Contents, Trouble> {
     let file = folder.join("building.json");
     let building: document::Building = required(root, &file)?;
     let mut draft = BuildingDraft {
@@ -130,11 +159,16 @@ fn read_building(root: &Root, folder: &Path) -> Result<BuildingDraft, Trouble> {
     }
     // A route may span floors that are read after its own: items come when all floors are known.
     let places: HashMap<RoomId, usize> = open.iter().enumerate().map(|(at, floor)| (floor.room.clone(), at)).collect();
+    let (mut objects, mut routes) = (Vec::new(), Vec::new());
     for (at, floor) in open.iter().enumerate() {
-        draft.objects.extend(read_items(root, &floor.folder.join("objects.json"), at, floor, &places)?);
-        draft.routes.extend(read_items(root, &floor.folder.join("routes.json"), at, floor, &places)?);
+        objects.extend(read_items(root, &floor.folder.join("objects.json"), at, floor, &places)?);
+        routes.extend(read_items(root, &floor.folder.join("routes.json"), at, floor, &places)?);
     }
-    Ok(draft)
+    let mut copies = Vec::new();
+    let mut keep = |found| newest(found, |id, at| copies.push((id.clone(), open[at].room.clone())));
+    draft.objects = keep(objects);
+    draft.routes = keep(routes);
+    Ok(Contents { draft, floors: open, copies })
 }
 
 fn read_floor(root: &Root, folder: &Path, building: &BuildingId) -> Result<FloorDraft, Trouble> {
@@ -153,9 +187,9 @@ fn read_items(
     at: usize,
     floor: &OpenFloor,
     places: &HashMap<RoomId, usize>,
-) -> Result<Vec<ItemDraft>, Trouble> {
+) -> Result<Vec<Found>, Trouble> {
     let items: Vec<document::Item> = optional(root, file)?.unwrap_or_default();
-    let mut drafts = Vec::with_capacity(items.len());
+    let mut found = Vec::with_capacity(items.len());
     for item in items {
         if let Some(other) = item.floor_id.filter(|id| *id != floor.room) {
             let what = format!("`{}` has floor_id `{other}`, but lies in the folder of `{}`", item.id, floor.room);
@@ -173,9 +207,9 @@ fn read_items(
                 }
             }
         }
-        drafts.push(ItemDraft { id: item.id, floors });
+        found.push(Found { item: ItemDraft { id: item.id, floors }, floor: at, version: item.version });
     }
-    Ok(drafts)
+    Ok(found)
 }
 
 fn required<T: DeserializeOwned>(root: &Root, file: &Path) -> Result<T, Trouble> {
