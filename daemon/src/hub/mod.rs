@@ -309,9 +309,19 @@ impl Hub {
         &self.origin
     }
 
-    /// Takes in what the origin has to say. No state depends on a document yet, so it is only traced.
+    /// Takes in what the origin has to say. Traced without the documents: no level prints what clients send.
     pub fn origin_answer(&mut self, answer: OriginAnswer) {
-        tracing::trace!(?answer, "the origin answers");
+        match answer {
+            OriginAnswer::Loaded { resource, result, .. } => {
+                tracing::trace!(resource = %resource, found = matches!(result, Ok(Some(_))), "the origin has loaded");
+            }
+            OriginAnswer::Written { building, resources } => {
+                tracing::trace!(building = %building, resources = resources.len(), "the origin has written");
+            }
+            OriginAnswer::Refused { resource, version, .. } => {
+                tracing::trace!(resource = %resource, version, "the origin has refused");
+            }
+        }
     }
 
     /// What is counted.

@@ -80,8 +80,8 @@ mod tests {
         let elements = |text: String| Arc::new(Elements::read(text).unwrap());
         let mut cache = Cache::default();
         let names: Vec<PathBuf> = (0..=FILES_MAX).map(|n| format!("{n}.json").into()).collect();
+        names.iter().for_each(|name| std::fs::write(dir.path().join(name), "[]").unwrap());
         for name in &names {
-            std::fs::write(dir.path().join(name), "[]").unwrap();
             cache.put(name, stamp(name), elements("[]".to_owned()));
             assert!(cache.get(&names[1], stamp(&names[1])).is_some() || *name == names[0]);
         }

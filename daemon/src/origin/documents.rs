@@ -92,6 +92,14 @@ pub(super) struct Known {
     pub version: u64,
 }
 
+/// Where a thing was found.
+pub(super) struct Found {
+    pub kind: Kind,
+    pub floor: RoomId,
+    pub file: PathBuf,
+    pub elements: Arc<Elements>,
+}
+
 impl State {
     /// Remembers a thing, unless too many are.
     pub fn remember(&mut self, resource: &ResourceId, floor: &RoomId, version: u64) {
@@ -137,17 +145,33 @@ impl Documents {
             return self.load_floor(resource, room, &folder);
         }
         let (kinds, floors) = self.whereabouts(building, resource);
+        let Some(Found { kind, floor, file, elements }) = self.find(building, resource, kinds, &floors)? else {
+            return Ok(None);
+        };
+        let Some((text, version)) = elements.get(resource.as_str()) else { return Ok(None) };
+        let item: document::Item = self.parsed(&file, text)?;
+        let others = item.floors.into_iter().filter(|other| *other != floor);
+        let floors = std::iter::once(floor.clone()).chain(others).collect();
+        self.state().remember(resource, &floor, version);
+        Ok(Some(Document { kind, text: text.into(), version, floors }))
+    }
+
+    /// The first of `floors` in whose folder `resource` is.
+    pub(super) fn find(
+        &self,
+        building: &BuildingId,
+        resource: &ResourceId,
+        kinds: &[Kind],
+        floors: &[RoomId],
+    ) -> Result<Option<Found>, Trouble> {
         for kind in kinds {
-            for floor in &floors {
+            for floor in floors {
                 let Some(folder) = self.floor_folder(building, floor) else { continue };
                 let file = folder.join(kind.file());
                 let Some(elements) = self.elements(&file)? else { continue };
-                let Some((text, version)) = elements.get(resource.as_str()) else { continue };
-                let item: document::Item = self.parsed(&file, text)?;
-                let others = item.floors.into_iter().filter(|other| other != floor);
-                let floors = std::iter::once(floor.clone()).chain(others).collect();
-                self.state().remember(resource, floor, version);
-                return Ok(Some(Document { kind: *kind, text: text.into(), version, floors }));
+                if elements.get(resource.as_str()).is_some() {
+                    return Ok(Some(Found { kind: *kind, floor: floor.clone(), file, elements }));
+                }
             }
         }
         Ok(None)

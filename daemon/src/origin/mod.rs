@@ -19,8 +19,12 @@ mod newest;
 pub mod pending;
 mod replace;
 #[cfg(test)]
+mod round_trips;
+#[cfg(test)]
 mod sample;
 pub mod service;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
 mod text;

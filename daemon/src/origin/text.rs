@@ -116,7 +116,7 @@ fn gap_of(text: &str, parts: &[Range<usize>], open: usize) -> String {
             let lead = &text[open..only.start];
             match lead.contains('\n') {
                 true => format!(",{lead}"),
-                false if text[only.clone()].contains(", ") => ", ".to_owned(),
+                false if Style::of(text, &(0..text.len())).comma => ", ".to_owned(),
                 false => ",".to_owned(),
             }
         }
@@ -141,16 +141,22 @@ pub fn updated(text: &str, old: &Range<usize>, new: &str) -> serde_json::Result<
     }
     let changes: Vec<Change> = before
         .iter()
-        .map(|member| match find(&member.name) {
-            None => Change::Remove,
-            Some(then) if is_same(&was[member.value.clone()], &new[then.value.clone()]) => Change::Keep,
-            Some(then) => {
-                let place = old.start + member.value.start..old.start + member.value.end;
-                let name = &was[member.whole.start..member.value.start];
-                Change::Replace(format!("{name}{}", Style::of(text, &place).apply(&new[then.value.clone()])))
-            }
+        .map(|member| {
+            Ok(match find(&member.name) {
+                None => Change::Remove,
+                Some(then) => {
+                    let value = old.start + member.value.start..old.start + member.value.end;
+                    let new = &new[then.value.clone()];
+                    let new = match text[value.clone()].starts_with('{') && new.starts_with('{') {
+                        true => updated(text, &value, new)?,
+                        false if is_same(&text[value.clone()], new) => return Ok(Change::Keep),
+                        false => Style::of(text, &value).apply(new),
+                    };
+                    Change::Replace(format!("{}{new}", &was[member.whole.start..member.value.start]))
+                }
+            })
         })
-        .collect();
+        .collect::<serde_json::Result<_>>()?;
     let added: Vec<String> = after
         .iter()
         .filter(|member| !before.iter().any(|old| old.name == member.name))
@@ -405,7 +411,7 @@ mod tests {
         check(
             mixed,
             r#"{"a":[1,2],"c":3,"d":{"e":[1,2]}}"#,
-            "{\n  \"a\": [\n    1, 2],\n  \"c\": 3,\n  \"d\": {\"e\": [1, 2]}\n}",
+            "{\n  \"a\": [\n    1, 2],\n  \"c\": 3,\n  \"d\": {\n    \"e\": [1, 2]\n  }\n}",
         );
         check("{}", r#"{"a":1}"#, r#"{"a":1}"#);
         check(r#"{"a": 1, "a": 2}"#, r#"{"a":3}"#, r#"{"a": 3}"#);

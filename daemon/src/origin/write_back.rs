@@ -92,20 +92,23 @@ impl Documents {
         let written = Report { outcome: Outcome::Written, diverged: None };
         let mut reports = vec![written; documents.len()];
         // Floors first: there may be things on those that are new.
-        for (stored, report) in documents.iter().zip(&mut reports).filter(|(stored, _)| stored.kind == Kind::Floor) {
-            report.outcome = self.store_floor(stored, &mut report.diverged).unwrap_or_else(Outcome::Failed);
+        let floors = |is_there: bool| {
+            let is_such = move |stored: &Stored| stored.kind == Kind::Floor && stored.document.is_some() == is_there;
+            documents.iter().enumerate().filter(move |(_, stored)| is_such(stored))
+        };
+        for (at, stored) in floors(true) {
+            let outcome = self.store_floor(stored, &mut reports[at].diverged);
+            reports[at].outcome = outcome.unwrap_or_else(Outcome::Failed);
         }
         let mut plans: Vec<Option<Plan>> = Vec::with_capacity(documents.len());
         for (stored, report) in documents.iter().zip(&mut reports) {
             plans.push(match stored.kind {
                 Kind::Floor => None,
-                Kind::Object | Kind::Route => match self.plan(stored) {
-                    Ok(plan) => Some(plan),
-                    Err(why) => {
-                        report.outcome = Outcome::Refused(why);
-                        None
-                    }
-                },
+                Kind::Object | Kind::Route => {
+                    let home = self.home(stored).map_err(Outcome::Failed);
+                    let plan = home.and_then(|home| self.plan(stored, home).map_err(Outcome::Refused));
+                    plan.map_err(|outcome| report.outcome = outcome).ok()
+                }
             });
         }
         let mut first = FileEdits::new();
@@ -127,6 +130,12 @@ impl Documents {
         }
         self.edit_files(documents, &plans, second, &mut reports);
         self.settle(documents, &plans, &reports);
+        // At last those that go: by now nothing reaches onto them any more, unless it could not be written.
+        for (at, stored) in floors(false) {
+            let is_all_written = !reports.iter().any(|report| matches!(report.outcome, Outcome::Failed(_)));
+            let outcome = self.delete_floor(stored, is_all_written, &mut reports[at].diverged);
+            reports[at].outcome = outcome.unwrap_or_else(Outcome::Failed);
+        }
         reports
     }
 
@@ -137,21 +146,25 @@ impl Documents {
         }
     }
 
+    /// The floor in whose folder an object or route is, if it is in any.
+    fn home(&self, stored: &Stored) -> Result<Option<RoomId>, Trouble> {
+        if let Some(known) = self.state().known(&stored.resource) {
+            return Ok(Some(known.floor.clone()));
+        }
+        match self.directory.locate(&stored.resource) {
+            Some(Located::Item { floors: [floor], .. }) => Ok(Some(floor.clone())),
+            Some(Located::Item { floors, .. }) => {
+                let found = self.find(&stored.building, &stored.resource, &[stored.kind], floors)?;
+                Ok(found.map(|found| found.floor))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Where an object or route comes from and goes to, or why it cannot.
-    fn plan(&self, stored: &Stored) -> Result<Plan, String> {
+    fn plan(&self, stored: &Stored, home: Option<RoomId>) -> Result<Plan, String> {
         let state = self.state();
-        let home = match (state.known(&stored.resource), self.directory.locate(&stored.resource)) {
-            (Some(known), _) => Some(known.floor.clone()),
-            (None, Some(Located::Item { floors: [floor], .. })) => Some(floor.clone()),
-            // In the folder of one of its floors; where it stands there it is found when it has to leave.
-            (None, _) => None,
-        };
-        let spans = match (&home, self.directory.locate(&stored.resource)) {
-            (None, Some(Located::Item { floors, .. })) => floors,
-            _ => &[],
-        };
-        let mut leave: Vec<RoomId> =
-            home.iter().chain(spans).chain(state.layout.copies(&stored.resource)).cloned().collect();
+        let mut leave: Vec<RoomId> = home.iter().chain(state.layout.copies(&stored.resource)).cloned().collect();
         let enter = match &stored.document {
             None => {
                 leave.push(stored.floor.clone());
@@ -270,13 +283,7 @@ impl Documents {
             Ok(room) => room,
             Err(error) => return refused(error.to_string()),
         };
-        let folder = self.floor_folder(&stored.building, &room);
-        let Some(text) = &stored.document else {
-            return match folder {
-                Some(folder) => self.set_floor_aside(stored, &room, &folder, diverged),
-                None => Ok(Outcome::Written),
-            };
-        };
+        let Some(text) = &stored.document else { return refused("it has no text".to_owned()) };
         let floor: document::Floor = match serde_json::from_str(text) {
             Ok(floor) => floor,
             Err(error) => return refused(error.to_string()),
@@ -284,7 +291,7 @@ impl Documents {
         if floor.id != room || floor.building_id.as_ref().is_some_and(|id| *id != stored.building) {
             return refused(format!("it says that it is `{}` of another place", floor.id));
         }
-        let (folder, is_new) = match folder {
+        let (folder, is_new) = match self.floor_folder(&stored.building, &room) {
             Some(folder) => (folder, false),
             None => match self.new_floor(&stored.building, &room) {
                 Some(folder) => (folder, true),
@@ -327,13 +334,23 @@ impl Documents {
         self.state().layout.name_floor(building, room, exists)
     }
 
-    fn set_floor_aside(
+    /// Sets a floor's folder aside, unless a route still reaches onto that floor: the next start would refuse its
+    /// building.
+    fn delete_floor(
         &self,
         stored: &Stored,
-        room: &RoomId,
-        folder: &Path,
+        is_all_written: bool,
         diverged: &mut Option<Diverged>,
     ) -> Result<Outcome, Trouble> {
+        let Ok(room) = RoomId::new(stored.resource.as_str()) else { return Ok(Outcome::Written) };
+        let Some(folder) = self.floor_folder(&stored.building, &room) else { return Ok(Outcome::Written) };
+        if let Some(route) = self.reaching_onto(&stored.building, &room)? {
+            let why = format!("the route `{route}` still reaches onto it");
+            return Ok(match is_all_written {
+                true => Outcome::Refused(why),
+                false => Outcome::Failed(self.trouble(&folder, why)),
+            });
+        }
         let file = folder.join(FLOOR_FILE);
         let old = self.text(&file)?;
         let found = old.as_deref().map(|old| self.parsed::<document::Floor>(&file, old)).transpose()?;
@@ -341,11 +358,26 @@ impl Documents {
         let name: String =
             folder.file_name().unwrap_or_default().to_string_lossy().chars().take(ASIDE_CHARS_MAX).collect();
         let name = format!(".{name}.deleted-{}", uuid::Uuid::new_v4().simple());
-        self.root.set_aside(folder, &name).map_err(self.io_trouble(folder))?;
+        self.root.set_aside(&folder, &name).map_err(self.io_trouble(&folder))?;
         let mut state = self.state();
-        state.layout.remove_floor(room);
+        state.layout.remove_floor(&room);
         state.forget(&stored.resource);
         Ok(Outcome::Written)
+    }
+
+    /// A route in another floor's folder that reaches onto `room`.
+    fn reaching_onto(&self, building: &BuildingId, room: &RoomId) -> Result<Option<ResourceId>, Trouble> {
+        let others = self.state().layout.floors_of(building).into_iter().filter(|other| other != room);
+        for other in others {
+            let Some(folder) = self.floor_folder(building, &other) else { continue };
+            let file = folder.join(Kind::Route.file());
+            let Some(text) = self.text(&file)? else { continue };
+            let routes: Vec<document::Item> = self.parsed(&file, &text)?;
+            if let Some(route) = routes.into_iter().find(|route| route.floors.contains(room)) {
+                return Ok(Some(route.id));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives a file that holds one object new content, or removes it.
