@@ -36,6 +36,8 @@ pub struct Ready {
     pub capacity: Capacity,
     /// The building directory.
     pub directory: Directory,
+    /// The folder that it was read from, if there is one.
+    pub folder: Option<origin::directory::Folder>,
 }
 
 /// The process is to end now.
@@ -120,7 +122,8 @@ pub fn prepare(args: &Args, loaded: Loaded, env: &Env, cwd: &Path) -> Result<Rea
         routes = counts.routes,
         "building directory read"
     );
-    Ok(Ready { config, data_dir, database, control_socket, capacity, directory: reading.directory })
+    let origin::directory::Reading { directory, folder, .. } = reading;
+    Ok(Ready { config, data_dir, database, control_socket, capacity, directory, folder })
 }
 
 /// The building directory, if all of it could be read.

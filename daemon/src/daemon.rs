@@ -26,6 +26,8 @@ use crate::hub::ask::{Ask, HubHandle};
 use crate::hub::settings::{RECLAIM_LEAST_MS, Settings};
 use crate::hub::{Clock, Parts, ReadyState, outbox};
 use crate::metrics::Metrics;
+use crate::origin;
+use crate::origin::service::{Origin, OriginSettings};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
@@ -72,6 +74,7 @@ pub struct Daemon {
     stop_core: CancellationToken,
     stop_rest: CancellationToken,
     store: Arc<Store>,
+    origin: Origin,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -84,7 +87,7 @@ pub fn start(ready: Ready) -> Result<Daemon, StartError> {
 
 /// The same, with a clock that the caller can move.
 pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError> {
-    let Ready { config, data_dir, database, control_socket, capacity, directory } = ready;
+    let Ready { config, data_dir, database, control_socket, capacity, directory, folder } = ready;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("arxosrtd-io")
@@ -113,6 +116,14 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         runtime.block_on(control::socket::bind(&control_socket)).map_err(|e| StartError::new(Exit::CannotCreate, e))?;
 
     let metrics = Arc::new(Metrics::new());
+    let directory = Arc::new(directory);
+    let settings = OriginSettings {
+        write_back: config.origin.write_back,
+        window: Duration::from_millis(config.origin.write_back_ms),
+    };
+    let (origin, origin_handle, origin_answers) =
+        origin::service::start(runtime.handle(), settings, folder, directory.clone(), metrics.clone())
+            .map_err(|e| StartError::new(Exit::Config, e))?;
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (hub, questions) = HubHandle::new();
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
@@ -123,7 +134,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         parts: Parts {
             settings: Arc::new(hub_settings(&config, capacity.connections_max)),
             building: building.clone(),
-            directory: Arc::new(directory),
+            directory,
+            origin: origin_handle,
             store: store.clone(),
             tail: opened.tail,
             recovered: opened.recovered,
@@ -135,6 +147,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         listener,
         questions,
         outcomes,
+        origin_answers,
         plain_http,
         handshake_time: Duration::from_millis(config.limits.handshake_ms),
         stop: stop_core.clone(),
@@ -189,6 +202,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_core,
         stop_rest,
         store,
+        origin,
         drain_window_ms: config.drain.window_ms,
         _socket: socket_file,
         _data_dir: data_dir,
@@ -242,10 +256,12 @@ impl Daemon {
         }
     }
 
-    /// Ends all threads. What was decided is committed, and the end is on record as a clean one.
+    /// Ends all threads. What was decided is committed and written back, and the end is on record as a clean one.
     pub fn stop(self) -> Result<(), String> {
         self.stop_core.cancel();
         let ended = self.core.join();
+        // The hub hands over nothing any more: what it did is to be in the folder before the process ends.
+        let written = self.runtime.block_on(self.origin.finish());
         self.stop_rest.cancel();
         self.runtime.shutdown_timeout(Duration::from_secs(3));
         drop(self.hub);
@@ -255,9 +271,10 @@ impl Daemon {
             Err(_) => return Err("the hub's thread panicked".to_owned()),
         }
         match Arc::try_unwrap(self.store) {
-            Ok(store) => store.close().map_err(|e| e.to_string()),
-            Err(_) => Err("the store is still in use; the next start recovers".to_owned()),
+            Ok(store) => store.close().map_err(|e| e.to_string())?,
+            Err(_) => return Err("the store is still in use; the next start recovers".to_owned()),
         }
+        written.map_err(|unwritten| unwritten.to_string())
     }
 
     /// Where it listens and what to try, for a person at a terminal.

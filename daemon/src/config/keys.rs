@@ -44,6 +44,8 @@ pub const KEYS: &[Key] = &[
     key("engine.kind", Kind::Word(&["embedded", "memory"])),
     key("origin.kind", Kind::Word(&["directory", "none"])),
     key("origin.path", Kind::Path),
+    key("origin.write_back", Kind::Flag),
+    key("origin.write_back_ms", Kind::Integer(1, HOUR_MS)),
     key("hub.ping_ms", Kind::Integer(100, HOUR_MS)),
     key("hub.pong_ms", Kind::Integer(50, HOUR_MS)),
     key("hub.presence_diff_ms", Kind::Integer(1, 10_000)),

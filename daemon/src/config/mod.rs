@@ -176,11 +176,15 @@ pub struct Origin {
     pub kind: OriginKind,
     /// The folder of buildings, for [`OriginKind::Directory`].
     pub path: PathBuf,
+    /// Whether edits are written back to it.
+    pub write_back: bool,
+    /// For how long edits are gathered before they are written.
+    pub write_back_ms: u64,
 }
 
 impl Default for Origin {
     fn default() -> Self {
-        Origin { kind: OriginKind::default(), path: PathBuf::from("sample") }
+        Origin { kind: OriginKind::default(), path: PathBuf::from("sample"), write_back: true, write_back_ms: 500 }
     }
 }
 

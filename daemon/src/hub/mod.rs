@@ -47,6 +47,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::origin::service::{OriginAnswer, OriginHandle};
 use crate::store::{Store, Tail};
 use arena::{Arena, Class, Span};
 use settings::Settings;
@@ -101,6 +102,8 @@ pub struct Parts {
     pub building: Arc<arxosrt_core::building::Settings>,
     /// Which building and floor a thing is in.
     pub directory: Arc<Directory>,
+    /// Where documents come from and go to.
+    pub origin: OriginHandle,
     /// The store.
     pub store: Arc<Store>,
     /// Where passing events are noted before they are told.
@@ -148,6 +151,7 @@ pub struct Hub {
     limits_json: String,
     building_settings: Arc<arxosrt_core::building::Settings>,
     directory: Arc<Directory>,
+    origin: OriginHandle,
     metrics: Arc<Metrics>,
     ready: tokio::sync::watch::Sender<ReadyState>,
     engine: &'static str,
@@ -221,7 +225,8 @@ pub struct Hub {
 impl Hub {
     /// Builds the hub and folds what an earlier run left behind.
     pub fn new(parts: Parts) -> Result<Self, crate::store::StoreError> {
-        let Parts { settings, building, directory, store, tail, recovered, engine, metrics, clock, ready } = parts;
+        let Parts { settings, building, directory, origin, store, tail, recovered, engine, metrics, clock, ready } =
+            parts;
         let (now, wall) = (clock.mono(), clock.wall());
         let grace_ms = settings.grace_ms;
         let mut hub = Hub {
@@ -229,6 +234,7 @@ impl Hub {
             settings,
             building_settings: building,
             directory,
+            origin,
             metrics,
             ready,
             engine,
@@ -301,6 +307,26 @@ impl Hub {
     /// The wall clock, as last read.
     pub fn wall_now(&self) -> Wall {
         self.clock.wall()
+    }
+
+    /// Where documents come from and go to.
+    pub fn origin(&self) -> &OriginHandle {
+        &self.origin
+    }
+
+    /// Takes in what the origin has to say. Traced without the documents: no level prints what clients send.
+    pub fn origin_answer(&mut self, answer: OriginAnswer) {
+        match answer {
+            OriginAnswer::Loaded { resource, result, .. } => {
+                tracing::trace!(resource = %resource, found = matches!(result, Ok(Some(_))), "the origin has loaded");
+            }
+            OriginAnswer::Written { building, resources } => {
+                tracing::trace!(building = %building, resources = resources.len(), "the origin has written");
+            }
+            OriginAnswer::Refused { resource, version, .. } => {
+                tracing::trace!(resource = %resource, version, "the origin has refused");
+            }
+        }
     }
 
     /// What is counted.

@@ -9,19 +9,21 @@
 //!
 //! A building is taken whole or not at all: half of one would place things wrongly. One that is broken is a fault, told
 //! with file, line and column, with which no daemon starts. Unknown fields and files are skipped; `objects.json` and
-//! `routes.json` may be missing.
+//! `routes.json` may be missing. Of a thing that stands on two floors the newer version counts, as `newest` says.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use arxosrt_core::directory::{Builder, BuildingDraft, Directory, FloorDraft, ItemDraft, Rejected};
-use arxosrt_core::id::{BuildingId, RoomId};
+use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::document;
 use super::folder::Root;
+use super::layout::Layout;
+use super::newest::{Found, newest};
 
 /// How many rejected ids of one building are told by name; the others are counted.
 const REJECTED_SHOWN_MAX: usize = 5;
@@ -95,6 +97,17 @@ pub struct Reading {
     /// Buildings that could not be read, each with what stood in the way. Where their things lie is not known, so two
     /// people could hold one of them at once by naming two rooms: nobody may work with this directory.
     pub faults: Vec<Trouble>,
+    /// The folder that was read, if one was.
+    pub folder: Option<Folder>,
+}
+
+/// The folder that a directory was read from.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was found where in it.
+    pub layout: Layout,
 }
 
 /// Reads all buildings below `path`.
@@ -104,12 +117,13 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
     let names = root.folders(Path::new("")).map_err(no_origin)?;
     let mut builder = Builder::default();
     let (mut troubles, mut faults) = (Vec::new(), Vec::new());
+    let mut layout = Layout::default();
     let mut items_left = ITEMS_MAX;
     for name in names {
         let folder = PathBuf::from(name);
         let shown = path.join(&folder);
         match read_building(&root, &folder) {
-            Ok(draft) => {
+            Ok(Contents { draft, floors, copies }) => {
                 let items = draft.objects.len() + draft.routes.len();
                 if items > items_left {
                     let what = format!("with its {items} objects and routes there are more than {ITEMS_MAX}");
@@ -117,6 +131,13 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
                     continue;
                 }
                 items_left -= items;
+                layout.add_building(draft.id.clone(), &folder);
+                for floor in floors {
+                    layout.add_floor(&draft.id, floor.room, floor.folder);
+                }
+                for (resource, floor) in copies {
+                    layout.add_copy(resource, floor);
+                }
                 let rejected = builder.add(draft);
                 let is_lost = rejected.iter().any(|rejected| matches!(rejected, Rejected::Nowhere(_)));
                 let told = told(&rejected).map(|what| trouble(&shown, what));
@@ -129,7 +150,8 @@ pub fn read(path: &Path) -> Result<Reading, NoOrigin> {
             Err(NotRead::Fault(fault)) => faults.push(Trouble { path: path.join(&fault.path), ..fault }),
         }
     }
-    Ok(Reading { directory: builder.build(), troubles, faults })
+    let folder = Some(Folder { path: path.to_owned(), layout });
+    Ok(Reading { directory: builder.build(), troubles, faults, folder })
 }
 
 /// A floor whose `floor.json` was read.
@@ -152,7 +174,15 @@ impl From<Trouble> for NotRead {
     }
 }
 
-fn read_building(root: &Root, folder: &Path) -> Result<BuildingDraft, NotRead> {
+/// A building that was read.
+struct Contents {
+    draft: BuildingDraft,
+    floors: Vec<OpenFloor>,
+    /// What stands on a second floor too, where it does not count.
+    copies: Vec<(ResourceId, RoomId)>,
+}
+
+fn read_building(root: &Root, folder: &Path) -> Result<Contents, NotRead> {
     let file = folder.join("building.json");
     let Some((building, _)) = optional::<document::Building>(root, &file)? else {
         return Err(match root.folders(&folder.join("floors")) {
@@ -181,11 +211,16 @@ fn read_building(root: &Root, folder: &Path) -> Result<BuildingDraft, NotRead> {
     }
     // A route may span floors that are read after its own: items come when all floors are known.
     let places: HashMap<RoomId, usize> = open.iter().enumerate().map(|(at, floor)| (floor.room.clone(), at)).collect();
+    let (mut objects, mut routes) = (Vec::new(), Vec::new());
     for (at, floor) in open.iter().enumerate() {
-        draft.objects.extend(read_items(root, &floor.folder.join("objects.json"), at, floor, &places)?);
-        draft.routes.extend(read_items(root, &floor.folder.join("routes.json"), at, floor, &places)?);
+        objects.extend(read_items(root, &floor.folder.join("objects.json"), at, floor, &places)?);
+        routes.extend(read_items(root, &floor.folder.join("routes.json"), at, floor, &places)?);
     }
-    Ok(draft)
+    let mut copies = Vec::new();
+    let mut keep = |found| newest(found, |id, at| copies.push((id.clone(), open[at].room.clone())));
+    draft.objects = keep(objects);
+    draft.routes = keep(routes);
+    Ok(Contents { draft, floors: open, copies })
 }
 
 fn read_floor(root: &Root, folder: &Path, building: &BuildingId) -> Result<FloorDraft, Trouble> {
@@ -208,7 +243,7 @@ fn read_items(
     at: usize,
     floor: &OpenFloor,
     places: &HashMap<RoomId, usize>,
-) -> Result<Vec<ItemDraft>, Trouble> {
+) -> Result<Vec<Found>, Trouble> {
     let (items, bytes) = optional::<Vec<document::Item>>(root, file)?.unwrap_or_default();
     // Only needed when something is wrong, and then once.
     let wrong = |number: usize, what: String| {
@@ -216,7 +251,7 @@ fn read_items(
         let place = items.and_then(|items| Place::of(items.get(number)?.get(), &bytes));
         Err(Trouble { place, ..trouble(file, what) })
     };
-    let mut drafts = Vec::with_capacity(items.len());
+    let mut found = Vec::with_capacity(items.len());
     for (number, item) in items.into_iter().enumerate() {
         if let Some(other) = item.floor_id.filter(|id| *id != floor.room) {
             let what = format!("`{}` has floor_id `{other}`, but lies in the folder of `{}`", item.id, floor.room);
@@ -231,9 +266,9 @@ fn read_items(
                 }
             }
         }
-        drafts.push(ItemDraft { id: item.id, floors });
+        found.push(Found { item: ItemDraft { id: item.id, floors }, floor: at, version: item.version });
     }
-    Ok(drafts)
+    Ok(found)
 }
 
 /// What a file says, with its bytes, if it is there.

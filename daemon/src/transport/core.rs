@@ -16,6 +16,7 @@ use super::accept::{self, HandedOver};
 use crate::hub::ask::Ask;
 use crate::hub::flush::Drain;
 use crate::hub::{Hub, Parts};
+use crate::origin::service::OriginAnswer;
 use crate::store::{Outcome, StoreError};
 
 /// The hub, within its thread.
@@ -85,6 +86,8 @@ pub struct Core {
     pub questions: mpsc::Receiver<Ask>,
     /// Reports of the store.
     pub outcomes: mpsc::UnboundedReceiver<Outcome>,
+    /// Answers of the origin.
+    pub origin_answers: mpsc::Receiver<OriginAnswer>,
     /// Where plain HTTP connections go.
     pub plain_http: mpsc::Sender<HandedOver>,
     /// How long a client may take until it is clear what it wants.
@@ -102,7 +105,17 @@ pub fn run(core: Core) -> io::Result<()> {
 }
 
 async fn live(core: Core) -> io::Result<()> {
-    let Core { parts, listener, mut questions, mut outcomes, plain_http, handshake_time, stop, started } = core;
+    let Core {
+        parts,
+        listener,
+        mut questions,
+        mut outcomes,
+        mut origin_answers,
+        plain_http,
+        handshake_time,
+        stop,
+        started,
+    } = core;
     let message_bytes = parts.settings.message_bytes;
     let arriving_max = u32::try_from(parts.settings.connections_per_address).unwrap_or(u32::MAX);
     let listener = TcpListener::from_std(listener)?;
@@ -145,6 +158,17 @@ async fn live(core: Core) -> io::Result<()> {
             hub.outcome(outcome);
             while let Ok(outcome) = outcomes.try_recv() {
                 hub.outcome(outcome);
+            }
+        }
+    });
+    let informed = hub.clone();
+    tokio::task::spawn_local(async move {
+        while let Some(answer) = origin_answers.recv().await {
+            let mut hub = informed.borrow_mut();
+            hub.tick_clock();
+            hub.origin_answer(answer);
+            while let Ok(answer) = origin_answers.try_recv() {
+                hub.origin_answer(answer);
             }
         }
     });
