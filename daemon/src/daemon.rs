@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
+use crate::transport::hosts::Hosts;
 
 /// How many plain HTTP connections may be on their way from the hub's core to the ordinary runtime.
 const HAND_OVERS_MAX: usize = 1024;
@@ -112,6 +113,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let (control_listener, socket_file) =
         runtime.block_on(control::socket::bind(&control_socket)).map_err(|e| StartError::new(Exit::CannotCreate, e))?;
 
+    let hosts = Hosts::new(&config.http.allowed_hosts, !config::listen::is_loopback(config.http.listen.ip()));
     let metrics = Arc::new(Metrics::new());
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (hub, questions) = HubHandle::new();
@@ -137,6 +139,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         outcomes,
         plain_http,
         handshake_time: Duration::from_millis(config.limits.handshake_ms),
+        hosts: hosts.clone(),
         stop: stop_core.clone(),
         started,
     };
@@ -163,6 +166,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         metrics: metrics.clone(),
         show_metrics: config.metrics.enabled,
         limits,
+        hosts,
     });
     runtime.spawn(serve_plain_http(handed_over, app, limits, stop_rest.clone()));
     let context = ControlContext {
