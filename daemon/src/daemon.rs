@@ -31,6 +31,7 @@ use crate::origin::service::{Origin, OriginSettings};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
+use crate::transport::hosts::Hosts;
 
 /// How many plain HTTP connections may be on their way from the hub's core to the ordinary runtime.
 const HAND_OVERS_MAX: usize = 1024;
@@ -115,6 +116,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let (control_listener, socket_file) =
         runtime.block_on(control::socket::bind(&control_socket)).map_err(|e| StartError::new(Exit::CannotCreate, e))?;
 
+    let hosts = Hosts::new(&config.http.allowed_hosts, !config::listen::is_loopback(config.http.listen.ip()));
     let metrics = Arc::new(Metrics::new());
     let directory = Arc::new(directory);
     let settings = OriginSettings {
@@ -150,6 +152,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         origin_answers,
         plain_http,
         handshake_time: Duration::from_millis(config.limits.handshake_ms),
+        hosts: hosts.clone(),
         stop: stop_core.clone(),
         started,
     };
@@ -176,6 +179,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         metrics: metrics.clone(),
         show_metrics: config.metrics.enabled,
         limits,
+        hosts,
     });
     runtime.spawn(serve_plain_http(handed_over, app, limits, stop_rest.clone()));
     let context = ControlContext {

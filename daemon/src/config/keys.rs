@@ -32,6 +32,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 pub const KEYS: &[Key] = &[
     key("http.listen", Kind::Address),
     key("http.insecure", Kind::Flag),
+    key("http.allowed_hosts", Kind::Names),
     key("http.header_timeout_ms", Kind::Integer(100, HOUR_MS)),
     key("http.body_bytes_max", Kind::Integer(1024, GIB)),
     key("control.socket", Kind::Path),

@@ -60,18 +60,34 @@ pub struct Clock {
     origin: Instant,
     ahead_ms: Arc<AtomicU64>,
     wall_ahead_ms: Arc<AtomicI64>,
+    stalled_ms: Arc<AtomicU64>,
 }
 
 impl Clock {
     /// Starts counting now.
     pub fn start() -> Self {
-        Clock { origin: Instant::now(), ahead_ms: Arc::default(), wall_ahead_ms: Arc::default() }
+        Clock {
+            origin: Instant::now(),
+            ahead_ms: Arc::default(),
+            wall_ahead_ms: Arc::default(),
+            stalled_ms: Arc::default(),
+        }
     }
 
     /// Milliseconds since the start.
     pub fn mono(&self) -> Mono {
+        Mono(self.passed_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Milliseconds since the start that really passed, or were stalled.
+    fn passed_ms(&self) -> u64 {
         let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Mono(elapsed.saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+        elapsed.saturating_add(self.stalled_ms.load(Ordering::Relaxed))
+    }
+
+    /// Lets monotonic time pass as it does for a process that is stopped meanwhile.
+    pub fn stall(&self, ms: u64) {
+        self.stalled_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// The wall clock.

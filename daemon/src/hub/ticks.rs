@@ -23,6 +23,10 @@ pub const TICK: Duration = Duration::from_millis(20);
 /// A tick that has worked for so long lets others in before it goes on.
 const SLICE: Duration = Duration::from_millis(2);
 
+/// A pause of this length between two ticks means that the process or its machine was stopped: what clients sent
+/// meanwhile waits unread, their pongs too.
+const STALL_MS: u64 = 1_000;
+
 /// How often what is left over is looked for.
 const SWEEP_MS: u64 = 1_000;
 
@@ -30,12 +34,14 @@ const SWEEP_MS: u64 = 1_000;
 pub(super) struct Wheel {
     entries: BinaryHeap<Reverse<(Mono, ConnKey)>>,
     next_sweep: Mono,
+    /// When the last tick was, by the time that really passed.
+    ticked_ms: u64,
 }
 
 impl Wheel {
     /// An empty wheel.
     pub fn new(now: Mono) -> Self {
-        Wheel { entries: BinaryHeap::new(), next_sweep: now.plus(SWEEP_MS) }
+        Wheel { entries: BinaryHeap::new(), next_sweep: now.plus(SWEEP_MS), ticked_ms: 0 }
     }
 
     /// Has the connection looked at then.
@@ -65,6 +71,7 @@ impl Hub {
         let began = Instant::now();
         let now = self.now;
         let over = || began.elapsed() > SLICE;
+        self.forgive_a_stall();
         while self.writable
             && let Some(&(due, host)) = self.calendar.first()
             && due <= now
@@ -100,6 +107,21 @@ impl Hub {
             self.sweep();
         }
         true
+    }
+
+    /// After a stall everybody who was pinged gets the whole time for a pong again: it may have been here for long.
+    fn forgive_a_stall(&mut self) {
+        let passed_ms = self.clock.passed_ms();
+        let stalled_ms = passed_ms.saturating_sub(std::mem::replace(&mut self.wheel.ticked_ms, passed_ms));
+        // The first tick comes after a start that may have taken long.
+        if stalled_ms < STALL_MS || self.conns.is_empty() {
+            return;
+        }
+        tracing::warn!(stalled_ms, "the daemon stood still; clients get another chance to answer");
+        let now = self.now;
+        for (_, conn) in &mut self.conns {
+            conn.pinged = conn.pinged.map(|_| now);
+        }
     }
 
     /// Adopts, pings or parts from one connection.

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, HandedOver};
+use super::hosts::Hosts;
 use crate::hub::ask::Ask;
 use crate::hub::flush::Drain;
 use crate::hub::{Hub, Parts};
@@ -38,6 +39,8 @@ pub struct Shared {
     pub handshake_time: Duration,
     /// Bytes of one message.
     pub message_bytes: usize,
+    /// Under which names we may be addressed.
+    pub hosts: Hosts,
     /// Connections of each address that are not clients yet.
     arriving: RefCell<HashMap<IpAddr, u32>>,
     /// How many of them one address may have.
@@ -92,6 +95,8 @@ pub struct Core {
     pub plain_http: mpsc::Sender<HandedOver>,
     /// How long a client may take until it is clear what it wants.
     pub handshake_time: Duration,
+    /// Under which names we may be addressed.
+    pub hosts: Hosts,
     /// Cancelled when the core is to end. Clients should have been drained by then.
     pub stop: CancellationToken,
     /// Told whether the hub could be built.
@@ -113,6 +118,7 @@ async fn live(core: Core) -> io::Result<()> {
         mut origin_answers,
         plain_http,
         handshake_time,
+        hosts,
         stop,
         started,
     } = core;
@@ -133,6 +139,7 @@ async fn live(core: Core) -> io::Result<()> {
         plain_http,
         handshake_time,
         message_bytes,
+        hosts,
         arriving: RefCell::default(),
         arriving_max,
     });
