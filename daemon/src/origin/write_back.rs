@@ -214,7 +214,16 @@ impl Documents {
                 }
                 let mut state = self.state();
                 match edit {
-                    Edit::Take => state.layout.remove_copy(&stored.resource, &floor),
+                    Edit::Take => {
+                        state.layout.remove_copy(&stored.resource, &floor);
+                        match &plan.enter {
+                            Some((entered, _)) if is_home => {
+                                state.remember(&stored.resource, entered, stored.version);
+                            }
+                            None if is_home => state.forget(&stored.resource),
+                            _ => {}
+                        }
+                    }
                     Edit::Put(_) => {
                         // It stands in all of these until it has left them, whatever becomes of this attempt.
                         for old in &plan.leave {
