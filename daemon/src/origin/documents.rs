@@ -24,8 +24,8 @@ use super::folder::Root;
 use super::layout::Layout;
 use super::text::with_member;
 
-/// How many things the daemon remembers as it last read or wrote them. What is beyond is written all the same, but
-/// nobody notices when somebody else had changed it.
+/// How many things the daemon remembers as it last read or wrote them. What is beyond is written all the same, but it
+/// is looked for where it was at the start, and nobody notices when somebody else had changed it.
 const KNOWN_MAX: usize = 1 << 18;
 
 /// What a document describes.
@@ -101,7 +101,14 @@ pub(super) struct Found {
 }
 
 impl State {
-    /// Remembers a thing, unless too many are.
+    /// Remembers a thing as it was read. A newer version was written while the older one was being read.
+    pub fn remember_read(&mut self, resource: &ResourceId, floor: &RoomId, version: u64) {
+        if self.known.get(resource).is_none_or(|known| known.version < version) {
+            self.remember(resource, floor, version);
+        }
+    }
+
+    /// Remembers a thing as it was written, unless too many are remembered.
     pub fn remember(&mut self, resource: &ResourceId, floor: &RoomId, version: u64) {
         let known = Known { floor: floor.clone(), version };
         if let Some(entry) = self.known.get_mut(resource) {
@@ -125,8 +132,8 @@ impl Documents {
     pub fn open(folder: Folder, directory: Arc<Directory>) -> Result<Documents, Trouble> {
         let Folder { path, layout } = folder;
         let root = Root::open(&path).map_err(|error| Trouble { path: path.clone(), what: error.to_string() })?;
-        for folder in layout.floor_folders() {
-            match root.sweep(folder) {
+        for folder in layout.outer_folders().chain(layout.floor_folders().map(Path::to_owned)) {
+            match root.sweep(&folder) {
                 Ok(0) => {}
                 Ok(files) => tracing::info!(folder = %folder.display(), files, "files of an unfinished write removed"),
                 // They are in nobody's way.
@@ -152,7 +159,7 @@ impl Documents {
         let item: document::Item = self.parsed(&file, text)?;
         let others = item.floors.into_iter().filter(|other| *other != floor);
         let floors = std::iter::once(floor.clone()).chain(others).collect();
-        self.state().remember(resource, &floor, version);
+        self.state().remember_read(resource, &floor, version);
         Ok(Some(Document { kind, text: text.into(), version, floors }))
     }
 
@@ -207,7 +214,7 @@ impl Documents {
                 with_member(&text, GRID, grid.get()).map_err(|error| self.trouble(&file, error))?
             }
         };
-        self.state().remember(resource, &room, floor.version);
+        self.state().remember_read(resource, &room, floor.version);
         let text = text.trim().into();
         Ok(Some(Document { kind: Kind::Floor, text, version: floor.version, floors: vec![room] }))
     }

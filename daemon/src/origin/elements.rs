@@ -18,6 +18,8 @@ pub struct Elements {
     text: String,
     parts: Vec<Range<usize>>,
     by_id: HashMap<Box<str>, Entry>,
+    /// Further elements with an id that another one has.
+    overruled: HashMap<Box<str>, Vec<usize>>,
 }
 
 /// The element that counts for an id.
@@ -47,7 +49,7 @@ pub enum Edit {
 impl Elements {
     /// A file that is not there yet: each element will have a line of its own.
     pub fn none() -> Self {
-        Elements { text: "[\n]\n".to_owned(), parts: Vec::new(), by_id: HashMap::new() }
+        Elements { text: "[\n]\n".to_owned(), parts: Vec::new(), by_id: HashMap::new(), overruled: HashMap::new() }
     }
 
     /// Finds the elements of `text`.
@@ -55,19 +57,26 @@ impl Elements {
         let raw: Vec<&RawValue> = serde_json::from_str(&text)?;
         let mut parts = Vec::with_capacity(raw.len());
         let mut by_id: HashMap<Box<str>, Entry> = HashMap::with_capacity(raw.len());
+        let mut overruled: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (at, element) in raw.into_iter().enumerate() {
             let head: Head<'_> = serde_json::from_str(element.get())?;
             let part = place(&text, element).expect("an element was parsed out of this very text");
             parts.push(part);
             match by_id.get_mut(head.id.as_ref()) {
-                Some(entry) if entry.version >= head.version => {}
-                Some(entry) => *entry = Entry { at, version: head.version },
+                Some(entry) => {
+                    let is_newer = head.version > entry.version;
+                    let other = if is_newer { entry.at } else { at };
+                    overruled.entry(head.id.into()).or_default().push(other);
+                    if is_newer {
+                        *entry = Entry { at, version: head.version };
+                    }
+                }
                 None => {
                     by_id.insert(head.id.into(), Entry { at, version: head.version });
                 }
             }
         }
-        Ok(Elements { text, parts, by_id })
+        Ok(Elements { text, parts, by_id, overruled })
     }
 
     /// An element's text and version.
@@ -89,25 +98,22 @@ impl Elements {
 
     /// The text after `edits`. Every element that none of them names keeps its bytes.
     pub fn edited(&self, edits: &HashMap<&str, Edit>) -> serde_json::Result<String> {
-        let mut changes = Vec::with_capacity(self.parts.len());
-        for (at, part) in self.parts.iter().enumerate() {
-            let head: Head<'_> = serde_json::from_str(&self.text[part.clone()])?;
-            let counts = self.by_id.get(head.id.as_ref()).is_some_and(|entry| entry.at == at);
-            changes.push(match edits.get(head.id.as_ref()) {
-                None => Change::Keep,
-                Some(Edit::Put(new)) if counts => Change::Replace(updated(&self.text, part, new)?),
-                // What does not count would come back at the next start if what counts were gone.
-                Some(Edit::Put(_) | Edit::Take) => Change::Remove,
-            });
+        let mut changes = vec![Change::Keep; self.parts.len()];
+        let mut added: Vec<(&str, &String)> = Vec::new();
+        for (id, edit) in edits {
+            match (self.by_id.get(*id), edit) {
+                (Some(entry), Edit::Put(new)) => {
+                    changes[entry.at] = Change::Replace(updated(&self.text, &self.parts[entry.at], new)?);
+                }
+                (Some(entry), Edit::Take) => changes[entry.at] = Change::Remove,
+                (None, Edit::Put(new)) => added.push((id, new)),
+                (None, Edit::Take) => {}
+            }
+            // What does not count would come back at a start once what counts is gone.
+            for at in self.overruled.get(*id).into_iter().flatten() {
+                changes[*at] = Change::Remove;
+            }
         }
-        let mut added: Vec<(&str, &String)> = edits
-            .iter()
-            .filter(|(id, _)| !self.by_id.contains_key(**id))
-            .filter_map(|(id, edit)| match edit {
-                Edit::Put(new) => Some((*id, new)),
-                Edit::Take => None,
-            })
-            .collect();
         added.sort_unstable();
         let style = self.parts.last().map_or_else(Style::spaced, |part| Style::of(&self.text, part));
         let added: Vec<String> = added.into_iter().map(|(_, new)| style.apply(new)).collect();

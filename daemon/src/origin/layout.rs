@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 
+/// The folder in a building's folder that holds its floors.
+const FLOORS: &str = "floors";
 /// The longest name of a folder that is made for a new floor.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -83,24 +85,31 @@ impl Layout {
         self.floors.values().map(|entry| entry.folder.as_path())
     }
 
-    /// A folder for a floor that has none yet: a name that no other floor of the building has, made out of its id.
+    /// The folders that hold buildings' floors.
+    pub fn outer_folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.buildings.values().map(|folder| folder.join(FLOORS))
+    }
+
+    /// Does a floor have this folder?
+    pub fn has_folder(&self, folder: &Path) -> bool {
+        self.floors.values().any(|entry| entry.folder == folder)
+    }
+
+    /// A folder for a new floor, named after its id, should the name be free.
     ///
     /// An id is opaque and may hold anything; only letters, digits, `-` and `_` of it get into a file's name.
-    pub fn name_floor(&self, building: &BuildingId, floor: &RoomId, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
-        let folder = self.buildings.get(building)?.join("floors");
+    pub fn name_floor(&self, building: &BuildingId, floor: &RoomId) -> Option<PathBuf> {
+        let folder = self.buildings.get(building)?.join(FLOORS);
         let own = floor.as_str().strip_prefix(building.as_str()).unwrap_or(floor.as_str());
         let name: String = own
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
             .take(NAME_CHARS_MAX)
             .collect();
-        let name = match name.trim_matches('-') {
+        Some(folder.join(match name.trim_matches('-') {
             "" => "floor",
             name => name,
-        };
-        (1..)
-            .map(|n| folder.join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") }))
-            .find(|folder| !exists(folder) && !self.floors.values().any(|entry| entry.folder == *folder))
+        }))
     }
 }
 
@@ -109,23 +118,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_floor_gets_a_harmless_name_that_is_free() {
+    fn a_new_floor_gets_a_harmless_name() {
         let building = BuildingId::new("hq").unwrap();
         let mut layout = Layout::default();
         layout.add_building(building.clone(), Path::new("b"));
-        layout.add_floor(&building, RoomId::new("x").unwrap(), "b/floors/roof".into());
-        let name = |id: &str| layout.name_floor(&building, &RoomId::new(id).unwrap(), |path| path.ends_with("level-3"));
-        for (id, folder) in [
-            ("hq:attic", "attic"),
-            ("hq:roof", "roof-2"),
-            ("level-3", "level-3-2"),
-            ("../../etc", "etc"),
-            ("..", "floor"),
-            ("/a/b.c", "a-b-c"),
-        ] {
-            assert_eq!(name(id), Some(Path::new("b/floors").join(folder)), "{id}");
+        for (id, folder) in
+            [("hq:attic", "attic"), ("level-3", "level-3"), ("../../etc", "etc"), ("..", "floor"), ("/a/b.c", "a-b-c")]
+        {
+            let named = layout.name_floor(&building, &RoomId::new(id).unwrap());
+            assert_eq!(named, Some(Path::new("b/floors").join(folder)), "{id}");
         }
-        let nobody = BuildingId::new("none").unwrap();
-        assert_eq!(layout.name_floor(&nobody, &RoomId::new("f").unwrap(), |_| false), None);
+        assert_eq!(layout.name_floor(&BuildingId::new("none").unwrap(), &RoomId::new("f").unwrap()), None);
     }
 }

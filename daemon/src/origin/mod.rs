@@ -17,6 +17,8 @@ mod folder;
 mod layout;
 mod newest;
 pub mod pending;
+#[cfg(test)]
+mod random_edits;
 mod replace;
 #[cfg(test)]
 mod round_trips;

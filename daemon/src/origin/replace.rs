@@ -7,6 +7,7 @@
 //! A file keeps its mode, and its owner where the daemon may set it. A link within the root stays a link; one that
 //! leads out of it is refused, as for reading.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
@@ -39,10 +40,9 @@ impl Root {
         }
         let (place, old) = self.place(path)?;
         let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
+            return Err(no_name());
         };
-        let name = format!(".{}.{}{STAGED_SUFFIX}", name.to_string_lossy(), uuid::Uuid::new_v4().simple());
-        let staged = Staged { beside: folder.join(name), place, is_placed: false };
+        let staged = Staged { beside: folder.join(staged_name(name)), place, is_placed: false };
         let mut options = OpenOptions::new();
         // Nobody reads it before it has the mode of what it replaces.
         options.write(true).create_new(true).mode(if old.is_some() { 0o600 } else { 0o666 });
@@ -63,7 +63,7 @@ impl Root {
     /// Removes a file, if it is there. Of a link, the link goes.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
+            return Err(no_name());
         };
         let folder = self.inside(folder)?;
         match fs::remove_file(folder.join(name)) {
@@ -72,41 +72,60 @@ impl Root {
         }
     }
 
-    /// Gives a folder another name beside its old one.
-    pub fn set_aside(&self, path: &Path, name: &str) -> io::Result<()> {
-        let (Some(folder), Some(old)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
+    /// Makes a folder with these files, all at once: whoever looks sees the whole of it or nothing.
+    pub fn make_folder(&self, path: &Path, files: &[(&str, &str)]) -> io::Result<()> {
+        let (Some(outer), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(no_name());
         };
-        let folder = self.inside(folder)?;
-        fs::rename(folder.join(old), folder.join(name))?;
-        File::open(folder)?.sync_all()
-    }
-
-    /// Makes a folder; the one that it is in is made too.
-    pub fn make_folder(&self, path: &Path) -> io::Result<()> {
-        let missing: Vec<&Path> = path.ancestors().take_while(|path| self.inside(path).is_err()).collect();
-        for path in missing.into_iter().rev() {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
+        if let Err(error) = self.inside(outer) {
+            let (Some(above), Some(name), io::ErrorKind::NotFound) = (outer.parent(), outer.file_name(), error.kind())
+            else {
+                return Err(error);
             };
-            let parent = self.inside(parent)?;
-            fs::create_dir(parent.join(name))?;
-            File::open(parent)?.sync_all()?;
+            fs::create_dir(self.inside(above)?.join(name))?;
         }
-        Ok(())
+        let outer = self.inside(outer)?;
+        let beside = outer.join(staged_name(name));
+        let made = fs::create_dir(&beside).and_then(|()| {
+            for (file, content) in files {
+                let mut file = File::create_new(beside.join(file))?;
+                file.write_all(content.as_bytes())?;
+                file.sync_all()?;
+            }
+            File::open(&beside)?.sync_all()?;
+            fs::rename(&beside, outer.join(name))
+        });
+        if made.is_err() {
+            // If that fails as well, the next start removes it.
+            let _ = fs::remove_dir_all(&beside);
+        }
+        made.and_then(|()| File::open(outer)?.sync_all())
     }
 
-    /// Removes what earlier runs left beside the files of a folder, and says how many there were.
+    /// Gives a folder another name beside its old one.
+    pub fn rename_folder(&self, path: &Path, name: &str) -> io::Result<()> {
+        let (Some(outer), Some(old)) = (path.parent(), path.file_name()) else {
+            return Err(no_name());
+        };
+        let outer = self.inside(outer)?;
+        fs::rename(outer.join(old), outer.join(name))?;
+        File::open(outer)?.sync_all()
+    }
+
+    /// Removes what earlier runs left in a folder, and says how many files and folders that were.
     pub fn sweep(&self, path: &Path) -> io::Result<usize> {
         let mut removed = 0;
         for entry in fs::read_dir(self.inside(path)?)?.take(ENTRIES_MAX) {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if name.starts_with('.') && name.ends_with(STAGED_SUFFIX) && entry.file_type()?.is_file() {
-                fs::remove_file(entry.path())?;
-                removed += 1;
+            if name.to_str().is_none_or(|name| !name.starts_with('.') || !name.ends_with(STAGED_SUFFIX)) {
+                continue;
             }
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+            removed += 1;
         }
         Ok(removed)
     }
@@ -154,6 +173,15 @@ impl Drop for Staged {
             let _ = fs::remove_file(&self.beside);
         }
     }
+}
+
+/// A name beside `name` that nobody else takes, not even another daemon on the same folder.
+fn staged_name(name: &OsStr) -> String {
+    format!(".{}.{}{STAGED_SUFFIX}", name.to_string_lossy(), uuid::Uuid::new_v4().simple())
+}
+
+fn no_name() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it has no name")
 }
 
 #[cfg(test)]
@@ -216,12 +244,14 @@ mod tests {
         for path in ["up/secret", "../secret"] {
             assert!(root.remove(Path::new(path)).is_err(), "{path}");
         }
-        for path in ["up/new", "../new"] {
-            assert!(root.make_folder(Path::new(path)).is_err(), "{path}");
+        for path in ["up/new", "../new", "dangling/new", "out"] {
+            assert!(root.make_folder(Path::new(path), &[("f", "new")]).is_err(), "{path}");
         }
         assert_eq!((fs::read_to_string(&secret).unwrap().as_str(), names(dir.path()).len()), ("old", 2));
-        root.make_folder(Path::new("a/b")).unwrap();
-        root.replace(Path::new("a/b/new"), b"new").unwrap();
+        assert_eq!(names(&inner), ["dangling", "out", "up"], "nothing is left of attempts that failed");
+        root.make_folder(Path::new("a/b"), &[("new", "new")]).unwrap();
+        fs::create_dir(inner.join("a/.c.0123.arxosrt-new")).unwrap();
+        assert_eq!(root.sweep(Path::new("a")).unwrap(), 1);
         assert!(inner.join("a/b/new").is_file());
     }
 }

@@ -252,6 +252,10 @@ fn a_new_object_and_a_new_floor_are_there_at_the_next_start() {
         assert_eq!(copy.unwrap().floors[0].as_str(), "hq:attic");
     }
     let copy = Copy::sample();
+    std::fs::create_dir(copy.path("hq/floors/attic")).unwrap();
+    assert_eq!(copy.store(stored(Kind::Floor, "hq:attic", "hq:attic", 1, Some(attic))), WRITTEN);
+    assert!(copy.path("hq/floors/attic-2/floor.json").is_file(), "a folder that is there is somebody's");
+    let copy = Copy::sample();
     let refuse = |stored: Stored, says: &str| match copy.store(stored).outcome {
         Outcome::Refused(why) => assert!(why.contains(says), "{why}"),
         other => panic!("{other:?}"),

@@ -139,6 +139,10 @@ struct Shared {
     /// Something became due, or the end has come.
     changed: Notify,
     ending: AtomicBool,
+    /// Something was refused, and nothing has been taken since: said once.
+    is_full: AtomicBool,
+    /// The last load failed: said once.
+    loads_fail: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -159,6 +163,8 @@ pub fn start(
         pending: Mutex::default(),
         changed: Notify::new(),
         ending: AtomicBool::new(false),
+        is_full: AtomicBool::new(false),
+        loads_fail: AtomicBool::new(false),
         metrics,
     });
     let loader = runtime.spawn(load_all(shared.clone(), loads, answers_in.clone()));
@@ -187,16 +193,12 @@ impl OriginHandle {
         if pending.due() != was_due {
             shared.changed.notify_one();
         }
-        match refused.is_empty() {
-            true => Taken::Pending,
-            false => {
-                tracing::warn!(
-                    refused = refused.len(),
-                    "as many documents wait to be written as may: {DOCUMENTS_MAX}, or {BYTES_MAX} bytes"
-                );
-                Taken::Full(refused)
-            }
+        let is_full = !refused.is_empty();
+        if is_full && !shared.is_full.load(Ordering::Relaxed) {
+            tracing::warn!("as many documents wait to be written as may: {DOCUMENTS_MAX}, or {BYTES_MAX} bytes");
         }
+        shared.is_full.store(is_full, Ordering::Relaxed);
+        if is_full { Taken::Full(refused) } else { Taken::Pending }
     }
 }
 
@@ -292,8 +294,11 @@ async fn load_all(
                 shared.metrics.origin_load.observe_span(began.elapsed());
                 if let Err(trouble) = &result {
                     shared.metrics.origin_load_failures.inc();
-                    tracing::warn!(building = %building, %trouble, "a document cannot be loaded");
+                    if !shared.loads_fail.load(Ordering::Relaxed) {
+                        tracing::warn!(building = %building, %trouble, "documents cannot be loaded");
+                    }
                 }
+                shared.loads_fail.store(result.is_err(), Ordering::Relaxed);
                 OriginAnswer::Loaded { building, resource, result }
             };
             now.into_iter().map(answer).collect::<Vec<_>>()

@@ -27,6 +27,9 @@ use super::text::{Style, updated, with_member, without_member};
 /// How much of a folder's name stays recognizable when the floor was deleted.
 const ASIDE_CHARS_MAX: usize = 100;
 
+/// How many names are tried for a new floor's folder.
+const NAMES_TRIED_MAX: usize = 100;
+
 /// A document as people agreed on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -211,7 +214,16 @@ impl Documents {
                 }
                 let mut state = self.state();
                 match edit {
-                    Edit::Take => state.layout.remove_copy(&stored.resource, &floor),
+                    Edit::Take => {
+                        state.layout.remove_copy(&stored.resource, &floor);
+                        match &plan.enter {
+                            Some((entered, _)) if is_home => {
+                                state.remember(&stored.resource, entered, stored.version);
+                            }
+                            None if is_home => state.forget(&stored.resource),
+                            _ => {}
+                        }
+                    }
                     Edit::Put(_) => {
                         // It stands in all of these until it has left them, whatever becomes of this attempt.
                         for old in &plan.leave {
@@ -293,9 +305,9 @@ impl Documents {
         }
         let (folder, is_new) = match self.floor_folder(&stored.building, &room) {
             Some(folder) => (folder, false),
-            None => match self.new_floor(&stored.building, &room) {
+            None => match self.new_floor(&stored.building, &room)? {
                 Some(folder) => (folder, true),
-                None => return refused(format!("`{}` has no folder for floors", stored.building)),
+                None => return refused(format!("`{}` has no folder for it", stored.building)),
             },
         };
         let parts = versioned(text, stored.version).and_then(|text| {
@@ -307,31 +319,50 @@ impl Documents {
             Ok(parts) => parts,
             Err(error) => return refused(error.to_string()),
         };
-        let file = folder.join(FLOOR_FILE);
-        let old = self.text(&file)?;
-        let found = old.as_deref().map(|old| self.parsed::<document::Floor>(&file, old)).transpose()?;
-        *diverged = self.divergence(stored, found.map(|floor| floor.version));
+        let grid = grid.as_deref().filter(|grid| *grid != "null");
         if is_new {
-            self.root.make_folder(&folder).map_err(self.io_trouble(&folder))?;
+            let floor = object_file(&text);
+            let grid = grid.map(object_file);
+            let files =
+                std::iter::once((FLOOR_FILE, floor.as_str())).chain(grid.as_deref().map(|grid| (GRID_FILE, grid)));
+            let files: Vec<(&str, &str)> = files.collect();
+            self.root.make_folder(&folder, &files).map_err(self.io_trouble(&folder))?;
+            self.state().layout.add_floor(&stored.building, room.clone(), folder);
+        } else {
+            let file = folder.join(FLOOR_FILE);
+            *diverged = self.divergence(stored, self.floor_version(&file)?);
+            // The version is in the second file: an attempt that ends between the two is seen to be unfinished.
+            self.put_object(&folder.join(GRID_FILE), grid)?;
+            self.put_object(&file, Some(&text))?;
         }
-        // The version is in the second file: an attempt that ends between the two is seen to be unfinished.
-        self.put_object(&folder.join(GRID_FILE), grid.as_deref().filter(|grid| *grid != "null"))?;
-        self.put_object(&file, Some(&text))?;
-        let mut state = self.state();
-        if is_new {
-            state.layout.add_floor(&stored.building, room.clone(), folder);
-        }
-        state.remember(&stored.resource, &room, stored.version);
+        self.state().remember(&stored.resource, &room, stored.version);
         Ok(Outcome::Written)
     }
 
+    /// The version of the floor that a file describes, if it is there.
+    fn floor_version(&self, file: &Path) -> Result<Option<u64>, Trouble> {
+        let text = self.text(file)?;
+        let floor: Option<document::Floor> = text.map(|text| self.parsed(file, &text)).transpose()?;
+        Ok(floor.map(|floor| floor.version))
+    }
+
     /// A folder for a floor that nobody has.
-    fn new_floor(&self, building: &BuildingId, room: &RoomId) -> Option<PathBuf> {
+    fn new_floor(&self, building: &BuildingId, room: &RoomId) -> Result<Option<PathBuf>, Trouble> {
         if self.directory.building_of_room(room).is_some_and(|owner| owner != building) {
-            return None;
+            return Ok(None);
         }
-        let exists = |folder: &Path| !matches!(self.root.stamp(folder), Ok(None));
-        self.state().layout.name_floor(building, room, exists)
+        let Some(named) = self.state().layout.name_floor(building, room) else { return Ok(None) };
+        for n in 1..=NAMES_TRIED_MAX {
+            let folder = match n {
+                1 => named.clone(),
+                n => PathBuf::from(format!("{}-{n}", named.display())),
+            };
+            let is_there = self.root.stamp(&folder).map_err(|error| self.trouble(&folder, error))?.is_some();
+            if !is_there && !self.state().layout.has_folder(&folder) {
+                return Ok(Some(folder));
+            }
+        }
+        Err(self.trouble(&named, format!("there are {NAMES_TRIED_MAX} folders of this name")))
     }
 
     /// Sets a floor's folder aside, unless a route still reaches onto that floor: the next start would refuse its
@@ -352,13 +383,11 @@ impl Documents {
             });
         }
         let file = folder.join(FLOOR_FILE);
-        let old = self.text(&file)?;
-        let found = old.as_deref().map(|old| self.parsed::<document::Floor>(&file, old)).transpose()?;
-        *diverged = self.divergence(stored, found.map(|floor| floor.version));
+        *diverged = self.divergence(stored, self.floor_version(&file)?);
         let name: String =
             folder.file_name().unwrap_or_default().to_string_lossy().chars().take(ASIDE_CHARS_MAX).collect();
         let name = format!(".{name}.deleted-{}", uuid::Uuid::new_v4().simple());
-        self.root.set_aside(&folder, &name).map_err(self.io_trouble(&folder))?;
+        self.root.rename_folder(&folder, &name).map_err(self.io_trouble(&folder))?;
         let mut state = self.state();
         state.layout.remove_floor(&room);
         state.forget(&stored.resource);
@@ -390,7 +419,7 @@ impl Documents {
             };
         };
         let text = match &old {
-            None => Ok(format!("{}\n", Style::lines().apply(new))),
+            None => Ok(object_file(new)),
             Some(old) => {
                 let start = old.len() - old.trim_start().len();
                 let part = start..old.trim_end().len();
@@ -403,6 +432,11 @@ impl Documents {
             false => self.root.replace(file, text.as_bytes()).map_err(self.io_trouble(file)),
         }
     }
+}
+
+/// The text of a new file that holds one object.
+fn object_file(text: &str) -> String {
+    format!("{}\n", Style::lines().apply(text))
 }
 
 /// The document with its version in it.
