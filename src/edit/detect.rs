@@ -276,7 +276,13 @@ impl Decision<'_, '_> {
         if placed.is_empty() && !elements.values().any(comes) {
             return;
         }
-        if !self.past.order_touched(list) && !draft.has_passing_neighbours(list) {
+        let taken_out = draft.taken_out(list);
+        let stays = taken_out.iter().any(|id| theirs.get(id).is_some() && !goes.contains(id));
+        let is_passing = |id: &Arc<str>| taken_out.contains(id);
+        let passing = placed
+            .iter()
+            .any(|(id, place)| is_passing(id) || matches!(place, Place::After(neighbour) if is_passing(neighbour)));
+        if !self.past.order_touched(list) && !stays && !passing {
             for (id, place) in placed {
                 let (path, id, place) = (list.clone(), id.clone(), place.clone());
                 self.changes.push(match elements.remove(&id).flatten() {

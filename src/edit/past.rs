@@ -76,7 +76,10 @@ impl<'a> Past<'a> {
                 let fields = fields.iter().filter_map(|field| within(&path::join(path.as_str(), field))).max();
                 fields.max(above(path)).max(others(&mut self.marks(path.as_str())))
             }
-            Unit::Order(path) => others(&mut self.marks(path.order().as_str())).max(above(path)),
+            Unit::Order(path) => {
+                let at = others(&mut self.marks(path.order().as_str())).max(others(&mut self.marks(path.as_str())));
+                at.max(above(path))
+            }
         };
         last.map(|mark| &self.history.version(mark.version).author)
     }

@@ -11,7 +11,7 @@ use crate::edit::history::{History, HistorySettings};
 use crate::edit::merge::merge;
 use crate::edit::past::Past;
 use crate::edit::path::Path;
-use crate::edit::rules::{ConflictKind, ResourceKind, Rules, Severity, Unit};
+use crate::edit::rules::{ResourceKind, Rules};
 use crate::edit::value::Value;
 use crate::id::UserId;
 use crate::time::{Mono, Wall};
