@@ -27,10 +27,10 @@ pub(crate) struct Past<'a> {
 }
 
 impl<'a> Past<'a> {
-    /// Whether anybody else has written anything since.
+    /// Whether nobody else has written anything since.
     pub(crate) fn is_present(&self) -> bool {
-        let since = self.history.versions().rev().take_while(|version| version.number > self.base);
-        since.fold(true, |present, version| present && version.author.user == *self.me)
+        let mut since = self.history.versions().rev().take_while(|version| version.number > self.base);
+        since.all(|version| version.author.user == *self.me)
     }
 
     /// The writes since at exactly this place, newest first.

@@ -3,10 +3,10 @@
 use super::fast::{Desk, author};
 use crate::edit::change::{Change, Doc, Place};
 use crate::edit::conflict::{Choice, PathConflict, Side};
-use crate::edit::detect::{Edit, Outcome, Refusal, Subject, decide};
+use crate::edit::detect::{Edit, Outcome, Refusal};
 use crate::edit::diff::diff;
-use crate::edit::history::History;
 use crate::edit::path::Path;
+use crate::edit::resource::Resource;
 use crate::edit::rules::{ConflictKind, ResourceKind, Rules, Severity};
 use crate::edit::value::Value;
 
@@ -153,9 +153,8 @@ fn coordinates_of_an_outdated_frame_are_not_applied() {
         set("/parts/d/x", "1"),
         insert("e", after("d")),
     ];
-    let subject = Subject { kind: desk.kind, doc: &desk.doc, history: &desk.history };
     let edit = Edit { author: &author("ann"), base_version: 7, changes: &changes, frame_outdated: true };
-    let outcome = decide(&subject, &edit, &Rules::default()).unwrap();
+    let outcome = Resource::decide(&desk, &edit, &Rules::default()).unwrap();
     assert_eq!(outcome.conflicts.len(), 2, "{outcome:?}");
     for conflict in &outcome.conflicts {
         assert_eq!(conflict.kind, ConflictKind::OutdatedFrame);
@@ -207,7 +206,7 @@ fn what_is_logged_is_read_back() {
     let (outcome, desk) = met(
         ResourceKind::Object,
         &[set("/name", "1"), shift("a", Place::End), remove("b")],
-        &[set("/name", "2"), set("/x", "[1.5,null]"), shift("a", after("b")), insert("d", Place::Front)],
+        &[set("/name", "2"), set("/x", "[1.5,null]"), set("/parts/b/n", "2"), insert("d", Place::Front)],
     );
     assert_eq!(outcome.conflicts.len(), 2);
     let bytes = postcard::to_allocvec(&(&outcome.changes, &outcome.conflicts, &outcome.no_op, &desk.doc)).unwrap();
@@ -215,8 +214,8 @@ fn what_is_logged_is_read_back() {
     assert_eq!(Outcome { changes, conflicts, no_op }, outcome);
     let doc: Doc = doc;
     assert_eq!(doc, desk.doc);
-    let bytes = postcard::to_allocvec(&desk.history).unwrap();
-    let history: History = postcard::from_bytes(&bytes).unwrap();
-    assert_eq!(history, desk.history);
+    let bytes = postcard::to_allocvec(&*desk).unwrap();
+    let back: Resource = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!(back, *desk);
     assert!(postcard::from_bytes::<Path>(&postcard::to_allocvec("no pointer").unwrap()).is_err());
 }
