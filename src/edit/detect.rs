@@ -16,31 +16,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::change::{BadChange, Change, Doc, Place, element};
+use super::change::{BadChange, Change, Place, element};
 use super::conflict::{Author, PathConflict, Side};
 use super::diff::{diff_at, place_in_order};
 use super::draft::Draft;
-use super::history::History;
 use super::keyed::Keyed;
 use super::merge::Merger;
 use super::past::{Numbers, Past};
 use super::path::{self, Path};
-use super::rules::{ConflictKind, ResourceKind, Rules, Severity, Unit};
+use super::resource::Resource;
+use super::rules::{ConflictKind, Rules, Severity, Unit};
 use super::value::Value;
 
 /// The most changes in one edit.
 pub const EDIT_CHANGES_MAX: usize = 10_000;
-
-/// A document that is edited.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
-    /// What it describes.
-    pub kind: ResourceKind,
-    /// What it is now.
-    pub doc: &'a Doc,
-    /// How it came to be so.
-    pub history: &'a History,
-}
 
 /// What somebody wants.
 #[derive(Clone, Copy, Debug)]
@@ -112,25 +101,25 @@ impl From<BadChange> for Refusal {
     }
 }
 
-/// Decides an edit; nothing is changed yet.
-pub fn decide(subject: &Subject<'_>, edit: &Edit<'_>, rules: &Rules) -> Result<Outcome, Refusal> {
-    let (base, current) = (edit.base_version, subject.history.current());
+/// Decides an edit of a document; nothing is changed yet.
+pub fn decide(resource: &Resource, edit: &Edit<'_>, rules: &Rules) -> Result<Outcome, Refusal> {
+    let (base, current) = (edit.base_version, resource.history.current());
     if base > current {
         return Err(Refusal::BaseAhead { base, current });
     }
-    let oldest = subject.history.oldest_base();
+    let oldest = resource.history.oldest_base();
     if base < oldest {
         return Err(Refusal::BaseTooOld { base, oldest });
     }
     if edit.changes.len() > EDIT_CHANGES_MAX {
         return Err(Refusal::TooManyChanges(edit.changes.len()));
     }
-    let past = Past { doc: subject.doc, history: subject.history, base, me: &edit.author.user };
+    let past = Past { doc: &resource.doc, history: &resource.history, base, me: &edit.author.user };
     let mut draft = Draft::new(&past, edit.changes)?;
     let mut decision = Decision {
         past: &past,
         rules,
-        merger: Merger::new(rules, subject.kind, &Path::root()),
+        merger: Merger::new(rules, resource.kind, &Path::root()),
         changes: Vec::new(),
         lists: BTreeMap::new(),
     };
@@ -276,7 +265,13 @@ impl Decision<'_, '_> {
         if placed.is_empty() && !elements.values().any(comes) {
             return;
         }
-        if !self.past.order_touched(list) && !draft.has_passing_neighbours(list) {
+        let taken_out = draft.taken_out(list);
+        let stays = taken_out.iter().any(|id| theirs.get(id).is_some() && !goes.contains(id));
+        let is_passing = |id: &Arc<str>| taken_out.contains(id);
+        let passing = placed
+            .iter()
+            .any(|(id, place)| is_passing(id) || matches!(place, Place::After(neighbour) if is_passing(neighbour)));
+        if !self.past.order_touched(list) && !stays && !passing {
             for (id, place) in placed {
                 let (path, id, place) = (list.clone(), id.clone(), place.clone());
                 self.changes.push(match elements.remove(&id).flatten() {

@@ -169,21 +169,16 @@ impl Draft {
             };
             put(order, numbers, id, &spot);
         }
-        let range = path::below(list.as_str());
-        for (path, value) in self.nodes.range::<str, _>(path::bounds(&range)) {
-            if let (None, Some((parent, id))) = (value, path.split())
-                && parent == list.as_str()
-            {
-                put(order, numbers, &id, &Spot::Absent);
-            }
+        for id in self.taken_out(list) {
+            put(order, numbers, &id, &Spot::Absent);
         }
     }
 
-    /// Whether something is placed in a list, or behind something, that the edit takes out again.
-    pub(crate) fn has_passing_neighbours(&self, list: &Path) -> bool {
-        let gone = |id: &str| matches!(self.nodes.get(&element(list, id)), Some(None));
-        self.placed.get(list).is_some_and(|placed| {
-            placed.iter().any(|(id, place)| gone(id) || matches!(place, Place::After(anchor) if gone(anchor)))
-        })
+    /// The elements of a list that the edit takes out.
+    pub(crate) fn taken_out(&self, list: &Path) -> Vec<Arc<str>> {
+        let range = path::below(list.as_str());
+        let within = self.nodes.range::<str, _>(path::bounds(&range));
+        let gone = within.filter(|(_, value)| value.is_none()).filter_map(|(path, _)| path.split());
+        gone.filter(|(parent, _)| *parent == list.as_str()).map(|(_, id)| Arc::from(&*id)).collect()
     }
 }

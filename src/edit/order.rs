@@ -69,13 +69,17 @@ pub(crate) fn merge_order<'a>(
     arrange([base, theirs, ours], end, kept, id, |_, theirs, _, _| theirs.to_vec())
 }
 
+/// Orders the elements that everybody has, when both sides have changed their order: from the base, the first and the
+/// second order, and a number larger than every element.
+type Both = fn(&[u32], &[u32], Vec<u32>, u32) -> Vec<u32>;
+
 /// Merges with `first` having the last word; `both` orders what everybody has when both sides have changed it.
 fn arrange<'a>(
     [base, first, second]: [&[u32]; 3],
     end: u32,
     kept: &dyn Fn(u32) -> bool,
     id: &dyn Fn(u32) -> &'a str,
-    both: fn(&[u32], &[u32], Vec<u32>, u32) -> Vec<u32>,
+    both: Both,
 ) -> MergedOrder {
     let [in_base, in_first, in_second] = [base, first, second].map(|sequence| Marks::positions(sequence, end));
     let common = |e: &u32| in_base.has(*e) && in_first.has(*e) && in_second.has(*e) && kept(*e);

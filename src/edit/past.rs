@@ -27,10 +27,10 @@ pub(crate) struct Past<'a> {
 }
 
 impl<'a> Past<'a> {
-    /// Whether anybody else has written anything since.
+    /// Whether nobody else has written anything since.
     pub(crate) fn is_present(&self) -> bool {
-        let since = self.history.versions().rev().take_while(|version| version.number > self.base);
-        since.fold(true, |present, version| present && version.author.user == *self.me)
+        let mut since = self.history.versions().rev().take_while(|version| version.number > self.base);
+        since.all(|version| version.author.user == *self.me)
     }
 
     /// The writes since at exactly this place, newest first.
@@ -76,7 +76,10 @@ impl<'a> Past<'a> {
                 let fields = fields.iter().filter_map(|field| within(&path::join(path.as_str(), field))).max();
                 fields.max(above(path)).max(others(&mut self.marks(path.as_str())))
             }
-            Unit::Order(path) => others(&mut self.marks(path.order().as_str())).max(above(path)),
+            Unit::Order(path) => {
+                let at = others(&mut self.marks(path.order().as_str())).max(others(&mut self.marks(path.as_str())));
+                at.max(above(path))
+            }
         };
         last.map(|mark| &self.history.version(mark.version).author)
     }

@@ -170,7 +170,7 @@ pub(crate) fn below(path: &str) -> (String, String) {
 }
 
 /// The same as bounds for a search.
-pub(crate) fn bounds<'a>(range: &'a (String, String)) -> (Bound<&'a str>, Bound<&'a str>) {
+pub(crate) fn bounds(range: &(String, String)) -> (Bound<&str>, Bound<&str>) {
     (Bound::Included(range.0.as_str()), Bound::Excluded(range.1.as_str()))
 }
 

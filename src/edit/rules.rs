@@ -274,9 +274,10 @@ pub(crate) struct Together<'a> {
 }
 
 impl Family {
-    /// Whether a field is never a unit of its own.
+    /// Whether a field, once it has changed, is never a unit of its own.
     pub(crate) fn is_grouped(&self, field: &str) -> bool {
-        self.groups.iter().flatten().any(|at| *self.fields[*at] == *field)
+        let dragging = self.entangled.iter().map(|(dragging, ..)| dragging);
+        self.groups.iter().flatten().chain(dragging).any(|at| *self.fields[*at] == *field)
     }
 
     /// How the fields fall into units when `changed` tells which of them somebody has changed.

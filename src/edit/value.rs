@@ -26,7 +26,7 @@ use crate::id::ID_BYTES_MAX;
 pub const ID: &str = "id";
 
 /// A JSON value, or a document.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Value {
     /// `null`.
     Null,
@@ -296,6 +296,12 @@ impl PartialEq for Value {
 }
 
 impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_json())
+    }
+}
+
+impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_json())
     }

@@ -57,7 +57,7 @@ pub fn value(rng: &mut Rng, depth: usize) -> Value {
 
 fn map(rng: &mut Rng, depth: usize) -> Value {
     let mut map = Value::empty_map();
-    for _ in 0..rng.below(6) {
+    for _ in 0..rng.below(4) {
         let field = rng.pick(&FIELDS);
         let member = value(rng, depth);
         map.keyed_mut().unwrap().put(field, member);
@@ -67,7 +67,7 @@ fn map(rng: &mut Rng, depth: usize) -> Value {
 
 fn list(rng: &mut Rng, depth: usize) -> Value {
     let mut items: Vec<Value> = Vec::new();
-    for _ in 0..rng.below(7) {
+    for _ in 0..rng.below(5) {
         let id = *rng.pick(&IDS);
         if items.iter().all(|item| item.element_key().as_deref() != Some(id)) {
             items.push(thing(rng, id, depth));
@@ -84,10 +84,10 @@ fn thing(rng: &mut Rng, id: &str, depth: usize) -> Value {
 
 /// A document.
 pub fn doc(rng: &mut Rng) -> Doc {
-    let mut root = map(rng, 2);
+    let mut root = map(rng, 1);
     for field in ["parts", "properties", "x"] {
         if !rng.one_in(4) {
-            let member = if field == "parts" { list(rng, 1) } else { value(rng, 2) };
+            let member = if field == "parts" { list(rng, 1) } else { value(rng, 1) };
             root.keyed_mut().unwrap().put(field, member);
         }
     }
@@ -97,7 +97,7 @@ pub fn doc(rng: &mut Rng) -> Doc {
 /// A change that can be made to a document.
 fn change(rng: &mut Rng, doc: &Doc) -> Change {
     let Some(root) = doc.value() else {
-        return Change::Set { path: Path::root(), value: map(rng, 2) };
+        return Change::Set { path: Path::root(), value: map(rng, 1) };
     };
     // A walk to some container: mostly a shallow one, where people meet.
     let (mut path, mut at) = (Path::root(), root);
@@ -110,7 +110,7 @@ fn change(rng: &mut Rng, doc: &Doc) -> Change {
         (path, at) = (path.child(key).unwrap(), next);
     }
     if path.is_root() && rng.one_in(40) {
-        return if rng.one_in(2) { Change::Unset { path } } else { Change::Set { path, value: map(rng, 2) } };
+        return if rng.one_in(2) { Change::Unset { path } } else { Change::Set { path, value: map(rng, 1) } };
     }
     let keys: Vec<&str> = at.keyed().unwrap().keys().collect();
     if at.as_list().is_none() {
@@ -120,7 +120,7 @@ fn change(rng: &mut Rng, doc: &Doc) -> Change {
         return match rng.below(4) {
             _ if field == "id" => change(rng, doc),
             0 => Change::Unset { path: at },
-            _ => Change::Set { path: at, value: value(rng, 2) },
+            _ => Change::Set { path: at, value: value(rng, 1) },
         };
     }
     let place = match rng.below(4) {
@@ -132,9 +132,9 @@ fn change(rng: &mut Rng, doc: &Doc) -> Change {
     let id = *rng.pick(&IDS);
     let there = keys.contains(&id);
     match rng.below(6) {
-        0 => Change::Set { path: element(&path, id), value: thing(rng, id, 1) },
+        0 => Change::Set { path: element(&path, id), value: thing(rng, id, 0) },
         1 => Change::Remove { path, id: Arc::from(id) },
-        _ if !there => Change::Insert { path, value: thing(rng, id, 1), place },
+        _ if !there => Change::Insert { path, value: thing(rng, id, 0), place },
         2 => Change::Remove { path, id: Arc::from(id) },
         _ => Change::Move { path, id: Arc::from(id), place },
     }

@@ -5,13 +5,14 @@ use super::for_seeds;
 use super::merging::{kind, nothing_is_lost};
 use crate::edit::change::{Change, Doc};
 use crate::edit::conflict::{Author, Choice, PathConflict, Side};
-use crate::edit::detect::{Edit, Outcome, Refusal, Subject, decide};
+use crate::edit::detect::{Edit, Outcome, Refusal};
 use crate::edit::diff::diff;
-use crate::edit::history::{History, HistorySettings};
+use crate::edit::history::HistorySettings;
 use crate::edit::merge::merge;
 use crate::edit::past::Past;
 use crate::edit::path::Path;
-use crate::edit::rules::{ConflictKind, ResourceKind, Rules, Severity, Unit};
+use crate::edit::resource::Resource;
+use crate::edit::rules::{ResourceKind, Rules};
 use crate::edit::value::Value;
 use crate::id::UserId;
 use crate::time::{Mono, Wall};
@@ -20,27 +21,29 @@ pub fn author(name: &str) -> Author {
     Author { user: UserId::new(name).unwrap(), session: None, edit_id: None }
 }
 
-/// A document with its history.
-pub struct Desk {
-    pub kind: ResourceKind,
-    pub doc: Doc,
-    pub history: History,
+/// A document that two or three people edit.
+pub struct Desk(Resource);
+
+impl std::ops::Deref for Desk {
+    type Target = Resource;
+    fn deref(&self) -> &Resource {
+        &self.0
+    }
 }
 
 impl Desk {
     pub fn new(kind: ResourceKind, doc: Doc) -> Self {
-        Desk { kind, doc, history: History::new(7, HistorySettings::default()) }
+        Desk(Resource::new(kind, doc, 7, HistorySettings::default()))
     }
 
     pub fn write(&mut self, who: &str, changes: &[Change]) {
-        let writes = self.doc.apply_all(changes).unwrap_or_else(|bad| panic!("{bad}: {changes:?}"));
-        self.history.record(author(who), Mono(0), Wall(0), writes);
+        let made = self.0.apply(author(who), Mono(0), Wall(0), changes);
+        made.unwrap_or_else(|bad| panic!("{bad}: {changes:?}"));
     }
 
     pub fn decide(&self, who: &str, base_version: u64, changes: &[Change]) -> Result<Outcome, Refusal> {
-        let subject = Subject { kind: self.kind, doc: &self.doc, history: &self.history };
         let edit = Edit { author: &author(who), base_version, changes, frame_outdated: false };
-        decide(&subject, &edit, &Rules::default())
+        self.0.decide(&edit, &Rules::default())
     }
 }
 

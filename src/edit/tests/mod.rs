@@ -3,6 +3,7 @@
 //! Each run tries [`RUNS`] seeds from `EDIT_SEED` on (0 unless set); a failure names the seed.
 
 mod any;
+mod decisions;
 mod fast;
 mod merging;
 
