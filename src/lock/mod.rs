@@ -1,5 +1,6 @@
 //! Editing locks: multi-granularity locks (Gray) with leases, fencing tokens, a fair queue and editing requests.
 
+pub(crate) mod ascending;
 pub(crate) mod closure;
 pub mod guard;
 pub(crate) mod lease;

@@ -7,13 +7,14 @@
 
 mod check;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use super::ascending::Ascending;
 use super::closure::{Closure, Counts, Mode, Node, closure, conflict};
 use super::lease::Lease;
 use super::small_set::SmallSet;
@@ -109,7 +110,7 @@ struct Spot {
 /// The locks of a building.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    locks: BTreeMap<Token, Box<Lock>>,
+    locks: Ascending<Token, Box<Lock>>,
     by_session: HashMap<SessionId, SmallSet<Token>, RandomState>,
     building: Holders,
     rooms: HashMap<RoomId, Spot, RandomState>,
@@ -122,7 +123,7 @@ impl Table {
     /// Takes in what the log says. A token that is held already changes nothing.
     pub(crate) fn insert(&mut self, granted: &Arc<LockGranted>) {
         let token = granted.token;
-        if granted.targets.is_empty() || self.locks.contains_key(&token) {
+        if granted.targets.is_empty() || self.locks.get(token).is_some() {
             return;
         }
         let lock = Box::new(Lock { granted: granted.clone(), lease: Lease::unarmed(granted.ttl_ms) });
@@ -132,17 +133,17 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Box<Lock>> {
-        let lock = self.locks.remove(&token)?;
+        let lock = self.locks.remove(token)?;
         self.leave(&lock);
         Some(lock)
     }
 
     pub(crate) fn get(&self, token: Token) -> Option<&Lock> {
-        self.locks.get(&token).map(|lock| &**lock)
+        self.locks.get(token).map(|lock| &**lock)
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Lock> {
-        self.locks.get_mut(&token).map(|lock| &mut **lock)
+        self.locks.get_mut(token).map(|lock| &mut **lock)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -166,7 +167,7 @@ impl Table {
 
     /// All locks, in order of token.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.values().map(|lock| &**lock)
+        self.locks.iter().map(|(_, lock)| &**lock)
     }
 
     pub(crate) fn of_session<'a>(&'a self, session: &SessionId) -> impl Iterator<Item = &'a Lock> + use<'a> {
@@ -240,7 +241,7 @@ impl Table {
         }
         for target in &lock.targets[..] {
             for room in target.place.rooms() {
-                let spot = at(&mut self.rooms, room);
+                let spot = self.rooms.entry(room.clone()).or_default();
                 // A lock that names a room twice is there once.
                 if spot.locks.insert(token)
                     && let Some(mode) = mode_at(&closure, Node::Floor(room))
@@ -248,7 +249,6 @@ impl Table {
                     spot.holders.add(mode, token);
                 }
             }
-            // A resource is mostly free before.
             let spot = self.resources.entry(target.resource.clone()).or_default();
             if spot.locks.insert(token)
                 && let Some(mode) = mode_at(&closure, Node::Item(&target.resource))
@@ -256,7 +256,7 @@ impl Table {
                 spot.holders.add(mode, token);
             }
         }
-        at(&mut self.by_session, &lock.session).insert(token);
+        self.by_session.entry(lock.session.clone()).or_default().insert(token);
         self.views += usize::from(lock.is_view());
     }
 
@@ -297,14 +297,6 @@ impl Table {
 fn mode_at(closure: &Closure<'_>, node: Node<'_>) -> Option<Mode> {
     let there = closure.iter().find(|(other, _)| *other == node);
     there.map(|(_, mode)| *mode)
-}
-
-/// What is kept under a key, made when there is nothing yet. Mostly there is something.
-fn at<'m, K: Clone + Eq + std::hash::Hash, V: Default>(map: &'m mut HashMap<K, V, RandomState>, key: &K) -> &'m mut V {
-    if !map.contains_key(key) {
-        map.insert(key.clone(), V::default());
-    }
-    map.get_mut(key).expect("it was put there just now if it was not there before")
 }
 
 /// Changes what is kept under a key, and forgets it when `change` says that nothing is left.

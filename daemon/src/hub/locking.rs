@@ -235,7 +235,7 @@ impl Hub {
             _ => None,
         });
         let of_floors = matches!(lock_type, LockType::FloorEdit | LockType::GridCalibration | LockType::AnalyticsView);
-        let is_room = of_floors || self.room_ids.contains_key(wanted.resource.as_str());
+        let is_room = of_floors || self.room_ids.contains_key(&RoomId::of_resource(&wanted.resource));
         let hints = Hints { stated: wanted.room.as_ref(), is_room, only_joined };
         self.directory.place(&wanted.resource, hints).ok_or_else(|| {
             let detail =
@@ -246,7 +246,7 @@ impl Hub {
 
     /// The building and the place of a resource that is only named, as operators and REST do.
     pub(super) fn place_named(&self, resource: &ResourceId) -> Option<Placed> {
-        let known_room = self.room_ids.contains_key(resource.as_str());
+        let known_room = self.room_ids.contains_key(&RoomId::of_resource(resource));
         self.directory.place(resource, Hints { stated: None, is_room: known_room, only_joined: None })
     }
 

@@ -36,10 +36,10 @@ impl Table {
         }
         let spots = self.rooms.values().chain(self.resources.values());
         let mut tokens = spots.flat_map(|spot| spot.locks.iter());
-        if let Some(lost) = tokens.find(|token| !self.locks.contains_key(token)) {
+        if let Some(lost) = tokens.find(|token| self.locks.get(*token).is_none()) {
             return Err(format!("{lost:?} is indexed and not held"));
         }
-        if self.locks.keys().next_back().copied() > self.last {
+        if self.locks.last_key() > self.last {
             return Err(format!("L2: a lock is younger than the last token {:?}", self.last));
         }
         Ok(())
