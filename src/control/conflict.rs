@@ -64,6 +64,9 @@ pub struct ConflictRow {
 pub struct DisputedPath {
     /// A JSON pointer into the document.
     pub path: String,
+    /// Sibling fields that are one value together; `path` is that of the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
     /// What kind of disagreement.
     pub conflict_type: String,
     /// How grave.
