@@ -23,7 +23,6 @@ use serde_json::value::RawValue;
 
 use super::arena::{Class, text_frame};
 use super::ask::Reply as AskReply;
-use super::batch::Target;
 use super::fail::Fail;
 use super::locking::{ReplyTo, refusal_words};
 use super::{HostKey, Hub, RoomKey, SessionKey};

@@ -156,7 +156,7 @@ impl Hub {
         }
     }
 
-    fn room_with_members(&self, id: &RoomId) -> Option<RoomKey> {
+    pub(super) fn room_with_members(&self, id: &RoomId) -> Option<RoomKey> {
         self.room_ids.get(id).copied().filter(|room| !self.rooms[*room as usize].members.is_empty())
     }
 

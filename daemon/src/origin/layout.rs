@@ -69,7 +69,7 @@ impl Layout {
 
     /// A floor's folder, if the floor is one of this building.
     pub fn floor(&self, building: &BuildingId, floor: &RoomId) -> Option<&Path> {
-        self.floors.get(floor.as_str()).filter(|entry| entry.building == *building).map(|entry| entry.folder.as_path())
+        self.floors.get(floor).filter(|entry| entry.building == *building).map(|entry| entry.folder.as_path())
     }
 
     /// The floors of a building that have a folder, in the order of their ids.

@@ -30,7 +30,7 @@ mod service_tests;
 #[cfg(test)]
 mod tests;
 mod text;
-mod write_back;
+pub mod write_back;
 
 use arxosrt_core::directory::Directory;
 

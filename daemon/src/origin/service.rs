@@ -354,7 +354,11 @@ async fn write(
     let reports = match spawn_blocking(move || writer.store(&stored)).await {
         Ok(reports) => reports,
         Err(error) => {
-            let trouble = Trouble { path: building.as_str().into(), what: format!("the write ended early: {error}") };
+            let trouble = Trouble {
+                path: building.as_str().into(),
+                place: None,
+                what: format!("the write ended early: {error}"),
+            };
             vec![Report { outcome: Outcome::Failed(trouble), diverged: None }; versions.len()]
         }
     };
