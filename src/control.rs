@@ -44,8 +44,30 @@ pub struct Status {
     pub waiters: u64,
     /// Buildings in memory.
     pub buildings: u64,
+    /// Buildings that stay closed because their log is damaged.
+    #[serde(default)]
+    pub buildings_closed: u64,
+    /// Some of them, in order of id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<String>,
+    /// What the building directory knows.
+    #[serde(default)]
+    pub directory: DirectoryCounts,
     /// The largest fencing token given out.
     pub last_token: u64,
+}
+
+/// How much the building directory knows. All 0: every room is a building of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryCounts {
+    /// Buildings.
+    pub buildings: u64,
+    /// Their floors.
+    pub floors: u64,
+    /// Things on the floors.
+    pub objects: u64,
+    /// Routes over the floors.
+    pub routes: u64,
 }
 
 /// A room with members or locks.
@@ -198,9 +220,9 @@ pub struct LockHistoryRow {
     pub user_id: String,
     /// Why: the cause of the grant or the reason of the release.
     pub cause: String,
-    /// The operator, when forced.
+    /// The operator, when forced or kicked.
     pub by: Option<String>,
-    /// The operator's reason, when forced.
+    /// The operator's reason, when forced or kicked.
     pub reason: Option<String>,
 }
 
@@ -235,6 +257,9 @@ pub struct Changed {
     pub target: String,
     /// How many things it touched.
     pub count: u64,
+    /// Of a drain: over how long; 0 closes at once, as a second drain does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u64>,
     /// There is an audit record of it.
     pub audited: bool,
     /// The audit record's number, if the store tells it.

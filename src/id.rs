@@ -3,10 +3,16 @@
 //! Ids are opaque text: `floor_123`, `/usa/ny/ps-118/floor-02`, `did:key:z6Mk…`. Nothing here ever reads meaning into
 //! one, and nothing downstream may interpret one as a path, a glob or markup. An id that exists has been checked:
 //! 1 to [`ID_BYTES_MAX`] bytes of UTF-8 without control characters.
+//!
+//! An id is looked up many times for each time that it is read, so it carries the hash of its text. Hashes differ from
+//! process to process: nobody outside can choose ids that collide, and nothing may depend on their order.
 
-use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use foldhash::quality::RandomState;
 
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::{Serialize, Serializer};
@@ -50,46 +56,75 @@ fn check(text: &str) -> Result<(), BadId> {
     }
 }
 
+fn hash(text: &str) -> u64 {
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    SEED.hash_one(text)
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        #[derive(Clone)]
+        pub struct $name {
+            text: Arc<str>,
+            hash: u64,
+        }
 
         impl $name {
             /// Checks `text` and takes a copy of it.
             pub fn new(text: &str) -> Result<Self, BadId> {
                 check(text)?;
-                Ok(Self(Arc::from(text)))
+                Ok(Self { text: Arc::from(text), hash: hash(text) })
             }
 
             /// The id as it was given.
             pub fn as_str(&self) -> &str {
-                &self.0
+                &self.text
             }
         }
 
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                // Equal ids mostly are one text.
+                Arc::ptr_eq(&self.text, &other.text) || (self.hash == other.hash && self.text == other.text)
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.text.cmp(&other.text)
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                state.write_u64(self.hash);
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(&self.text)
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                fmt::Debug::fmt(&*self.text, f)
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_str(&self.0)
+                s.serialize_str(&self.text)
             }
         }
 
@@ -124,10 +159,17 @@ ids! {
     SessionId,
 }
 
+impl RoomId {
+    /// The room of a floor or a building, which can be locked under the same name.
+    pub fn of_resource(resource: &ResourceId) -> Self {
+        Self { text: resource.text.clone(), hash: resource.hash }
+    }
+}
+
 impl BuildingId {
     /// The building of a room that belongs to no known building.
     pub fn of_lone_room(room: &RoomId) -> Self {
-        Self(room.0.clone())
+        Self { text: room.text.clone(), hash: room.hash }
     }
 }
 

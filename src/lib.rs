@@ -8,6 +8,7 @@
 pub mod building;
 pub mod control;
 pub mod directory;
+pub mod edit;
 pub mod id;
 pub mod lock;
 pub mod time;

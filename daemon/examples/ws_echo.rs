@@ -11,6 +11,7 @@ use arxosrt_core::time::Wall;
 use arxosrtd::hub::arena::{Payload, close_frame, data_frame};
 use arxosrtd::transport::accept::linger;
 use arxosrtd::transport::handshake::{self, Asked, HEAD_BYTES_MAX};
+use arxosrtd::transport::hosts::Hosts;
 use arxosrtd::transport::ws::{Decoder, Next, Receiver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -123,7 +124,7 @@ async fn open(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
         }
     }
     let head = as_for_the_daemon(&head);
-    let answer = match handshake::look(&head) {
+    let answer = match handshake::look(&head, &Hosts::default()) {
         Asked::WebSocket(opening) => {
             stream.write_all(&handshake::switching(&opening)).await?;
             return Ok(Some(head[opening.head_len..].to_vec()));

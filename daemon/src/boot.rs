@@ -15,7 +15,11 @@ use crate::config::{self, Config, EngineKind, Env, Loaded, Problem};
 use crate::data_dir::DataDir;
 use crate::exit::Exit;
 use crate::limits::{self, Capacity};
+use crate::origin::directory::{Reading, Trouble};
 use crate::{logging, origin, paths};
+
+/// How many broken buildings are named when they keep the daemon from starting; the others are counted.
+const FAULTS_SHOWN_MAX: usize = 20;
 
 /// Everything that a running daemon starts from.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Ready {
     pub capacity: Capacity,
     /// The building directory.
     pub directory: Directory,
+    /// The folder that it was read from, if there is one.
+    pub folder: Option<origin::directory::Folder>,
 }
 
 /// The process is to end now.
@@ -66,7 +72,9 @@ pub fn configure(argv: impl IntoIterator<Item = OsString>, env: &Env, cwd: &Path
         Args::read(argv).map_err(|error| Ended::new(args::exit_of(&error), error.render().to_string().trim_end()))?;
     let loaded = config::load(&args, env, cwd).map_err(|problems| Ended::new(Exit::Config, listed(&problems)))?;
     if args.check_config {
-        let mut words: Vec<String> = loaded.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        let reading = read_directory(&loaded.config, &loaded.set_by, cwd)?;
+        let warnings = loaded.warnings.iter().cloned().chain(reading.troubles.iter().map(Trouble::to_string));
+        let mut words: Vec<String> = warnings.map(|warning| format!("warning: {warning}")).collect();
         words.push(match &loaded.source {
             Some(file) => format!("ok: {}", file.display()),
             None => "ok: no file, the defaults hold".to_owned(),
@@ -102,8 +110,7 @@ pub fn prepare(args: &Args, loaded: Loaded, env: &Env, cwd: &Path) -> Result<Rea
     let data_dir =
         is_needed.then(|| DataDir::take(&dir)).transpose().map_err(|error| Ended::new(error.exit, error.what))?;
 
-    let reading = origin::load(&config, &set_by, cwd)
-        .map_err(|error| Ended::new(Exit::Config, format!("{error}; set origin.path to a folder of buildings")))?;
+    let reading = read_directory(&config, &set_by, cwd)?;
     for trouble in &reading.troubles {
         warn!("{trouble}");
     }
@@ -115,7 +122,27 @@ pub fn prepare(args: &Args, loaded: Loaded, env: &Env, cwd: &Path) -> Result<Rea
         routes = counts.routes,
         "building directory read"
     );
-    Ok(Ready { config, data_dir, database, control_socket, capacity, directory: reading.directory })
+    let origin::directory::Reading { directory, folder, .. } = reading;
+    Ok(Ready { config, data_dir, database, control_socket, capacity, directory, folder })
+}
+
+/// The building directory, if all of it could be read.
+///
+/// A building with one bad file must not be left out: where its things lie would then be whatever each client says,
+/// and two could hold one of them at once. So the start is refused until the file is right.
+fn read_directory(config: &Config, set_by: &config::SetBy, cwd: &Path) -> Result<Reading, Ended> {
+    let refuse = |words: String| Err(Ended::new(Exit::Config, words));
+    match origin::load(config, set_by, cwd) {
+        Err(error) => refuse(format!("{error}; set origin.path to a folder of buildings")),
+        Ok(reading) if reading.faults.is_empty() => Ok(reading),
+        Ok(Reading { faults, .. }) => {
+            let mut words: Vec<String> = faults.iter().take(FAULTS_SHOWN_MAX).map(Trouble::to_string).collect();
+            if faults.len() > words.len() {
+                words.push(format!("and {} more buildings cannot be read", faults.len() - words.len()));
+            }
+            refuse(words.join("\n"))
+        }
+    }
 }
 
 fn refused(problem: &Problem) -> Ended {
@@ -141,7 +168,9 @@ mod tests {
         std::fs::write(dir.path().join("good.toml"), "[locks]\nttl_s = 5\n").unwrap();
         std::fs::write(dir.path().join("bad.toml"), "[locks]\nttl_s = 0\n[htp]\n").unwrap();
         let good = run(dir.path(), "arxosrtd --check-config --config good.toml").unwrap_err();
-        assert_eq!(good, Ended::new(Exit::Done, "ok: good.toml"));
+        assert_eq!(good.exit, Exit::Done);
+        assert!(good.words.starts_with("warning: ") && good.words.ends_with("\nok: good.toml"), "{}", good.words);
+        assert!(good.words.contains("no building is known"), "the default origin may be missing: {}", good.words);
         let bad = run(dir.path(), "arxosrtd --check-config --config bad.toml").unwrap_err();
         assert_eq!(bad.exit, Exit::Config);
         assert_eq!(
@@ -151,6 +180,23 @@ mod tests {
         );
         let start = run(dir.path(), "arxosrtd --config bad.toml").unwrap_err();
         assert_eq!(start.exit, Exit::Config, "a start is refused for the same reasons");
+    }
+
+    #[test]
+    fn a_broken_building_keeps_the_daemon_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("models/hq")).unwrap();
+        std::fs::write(dir.path().join("models/hq/building.json"), "{\n  \"name\": 7\n}").unwrap();
+        std::fs::write(dir.path().join("a.toml"), "[origin]\npath = \"models\"\n[log]\nlevel = \"off\"\n").unwrap();
+        let says = format!(
+            "{}:2:11: invalid type: integer `7`, expected a string",
+            dir.path().join("models/hq/building.json").display()
+        );
+        let checked = run(dir.path(), "arxosrtd --check-config --config a.toml").unwrap_err();
+        assert_eq!((checked.exit, &*checked.words), (Exit::Config, &*says));
+        let (_, loaded) = run(dir.path(), "arxosrtd --config a.toml --data-dir data").unwrap();
+        let refused = read_directory(&loaded.config, &loaded.set_by, dir.path()).unwrap_err();
+        assert_eq!((refused.exit, &*refused.words), (Exit::Config, &*says));
     }
 
     #[test]

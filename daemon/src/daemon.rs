@@ -26,9 +26,12 @@ use crate::hub::ask::{Ask, HubHandle};
 use crate::hub::settings::{RECLAIM_LEAST_MS, Settings};
 use crate::hub::{Clock, Parts, ReadyState, outbox};
 use crate::metrics::Metrics;
+use crate::origin;
+use crate::origin::service::{Origin, OriginSettings};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
+use crate::transport::hosts::Hosts;
 
 /// How many plain HTTP connections may be on their way from the hub's core to the ordinary runtime.
 const HAND_OVERS_MAX: usize = 1024;
@@ -72,6 +75,7 @@ pub struct Daemon {
     stop_core: CancellationToken,
     stop_rest: CancellationToken,
     store: Arc<Store>,
+    origin: Origin,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -84,7 +88,7 @@ pub fn start(ready: Ready) -> Result<Daemon, StartError> {
 
 /// The same, with a clock that the caller can move.
 pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError> {
-    let Ready { config, data_dir, database, control_socket, capacity, directory } = ready;
+    let Ready { config, data_dir, database, control_socket, capacity, directory, folder } = ready;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("arxosrtd-io")
@@ -112,7 +116,16 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let (control_listener, socket_file) =
         runtime.block_on(control::socket::bind(&control_socket)).map_err(|e| StartError::new(Exit::CannotCreate, e))?;
 
+    let hosts = Hosts::new(&config.http.allowed_hosts, !config::listen::is_loopback(config.http.listen.ip()));
     let metrics = Arc::new(Metrics::new());
+    let directory = Arc::new(directory);
+    let settings = OriginSettings {
+        write_back: config.origin.write_back,
+        window: Duration::from_millis(config.origin.write_back_ms),
+    };
+    let (origin, origin_handle, origin_answers) =
+        origin::service::start(runtime.handle(), settings, folder, directory.clone(), metrics.clone())
+            .map_err(|e| StartError::new(Exit::Config, e))?;
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (hub, questions) = HubHandle::new();
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
@@ -123,7 +136,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         parts: Parts {
             settings: Arc::new(hub_settings(&config, capacity.connections_max)),
             building: building.clone(),
-            directory: Arc::new(directory),
+            directory,
+            origin: origin_handle,
             store: store.clone(),
             tail: opened.tail,
             recovered: opened.recovered,
@@ -135,8 +149,10 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         listener,
         questions,
         outcomes,
+        origin_answers,
         plain_http,
         handshake_time: Duration::from_millis(config.limits.handshake_ms),
+        hosts: hosts.clone(),
         stop: stop_core.clone(),
         started,
     };
@@ -163,6 +179,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         metrics: metrics.clone(),
         show_metrics: config.metrics.enabled,
         limits,
+        hosts,
     });
     runtime.spawn(serve_plain_http(handed_over, app, limits, stop_rest.clone()));
     let context = ControlContext {
@@ -189,6 +206,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_core,
         stop_rest,
         store,
+        origin,
         drain_window_ms: config.drain.window_ms,
         _socket: socket_file,
         _data_dir: data_dir,
@@ -221,7 +239,7 @@ impl Daemon {
     /// Tells every client when to come back and parts from them over the window; `hurry` cuts it short.
     pub async fn drain(&self, hurry: impl Future<Output = ()>) {
         let window_ms = self.drain_window_ms;
-        if self.hub.ask(|reply| Ask::Drain { window_ms, by: None, reply }).await.is_err() {
+        if self.hub.ask(|reply| Ask::Drain { window_ms, audit: None, reply }).await.is_err() {
             return;
         }
         let over = tokio::time::Instant::now() + Duration::from_millis(window_ms) + DRAIN_PATIENCE;
@@ -235,17 +253,19 @@ impl Daemon {
             tokio::select! {
                 () = &mut hurry, if !hurried => {
                     hurried = true;
-                    let _ = self.hub.ask(|reply| Ask::Drain { window_ms: 0, by: None, reply }).await;
+                    let _ = self.hub.ask(|reply| Ask::Drain { window_ms: 0, audit: None, reply }).await;
                 }
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
             }
         }
     }
 
-    /// Ends all threads. What was decided is committed, and the end is on record as a clean one.
+    /// Ends all threads. What was decided is committed and written back, and the end is on record as a clean one.
     pub fn stop(self) -> Result<(), String> {
         self.stop_core.cancel();
         let ended = self.core.join();
+        // The hub hands over nothing any more: what it did is to be in the folder before the process ends.
+        let written = self.runtime.block_on(self.origin.finish());
         self.stop_rest.cancel();
         self.runtime.shutdown_timeout(Duration::from_secs(3));
         drop(self.hub);
@@ -255,9 +275,10 @@ impl Daemon {
             Err(_) => return Err("the hub's thread panicked".to_owned()),
         }
         match Arc::try_unwrap(self.store) {
-            Ok(store) => store.close().map_err(|e| e.to_string()),
-            Err(_) => Err("the store is still in use; the next start recovers".to_owned()),
+            Ok(store) => store.close().map_err(|e| e.to_string())?,
+            Err(_) => return Err("the store is still in use; the next start recovers".to_owned()),
         }
+        written.map_err(|unwritten| unwritten.to_string())
     }
 
     /// Where it listens and what to try, for a person at a terminal.

@@ -106,10 +106,24 @@ pub struct Metrics {
     pub turn: Histogram<{ HANDLING_NS.len() }>,
     /// Messages handled per turn.
     pub turn_messages: Histogram<{ SIZES.len() }>,
+    /// Documents that are not in the folder of buildings yet.
+    pub origin_pending: Gauge,
+    /// Documents written to the folder of buildings.
+    pub origin_written: Counter,
+    /// Attempts to write to the folder of buildings that failed.
+    pub origin_write_failures: Counter,
+    /// Documents that somebody else had changed in the folder before they were written.
+    pub origin_diverged: Counter,
+    /// One document out of the folder of buildings.
+    pub origin_load: Histogram<{ HANDLING_NS.len() }>,
+    /// Documents that could not be loaded.
+    pub origin_load_failures: Counter,
     /// The largest fencing token given out.
     pub fencing_token: Gauge,
     /// 1 while the store can commit.
     pub store_writable: Gauge,
+    /// Buildings that stay closed because their log is damaged.
+    pub buildings_closed: Gauge,
     /// 1 while clients are sent away before a stop.
     pub draining: Gauge,
 }
@@ -141,8 +155,15 @@ impl Metrics {
             commit_failures: Counter::new(),
             turn: Histogram::new(&HANDLING_NS),
             turn_messages: Histogram::new(&SIZES),
+            origin_pending: Gauge::new(),
+            origin_written: Counter::new(),
+            origin_write_failures: Counter::new(),
+            origin_diverged: Counter::new(),
+            origin_load: Histogram::new(&HANDLING_NS),
+            origin_load_failures: Counter::new(),
             fencing_token: Gauge::new(),
             store_writable: Gauge::new(),
+            buildings_closed: Gauge::new(),
             draining: Gauge::new(),
         }
     }

@@ -8,7 +8,7 @@ use arxosrt_core::control::{LockHistoryRow, ReplayReport};
 use arxosrt_core::id::{BuildingId, ResourceId};
 use arxosrt_core::time::Wall;
 
-use crate::control::records::{Answer, AuditEntry, Records, RecordsError};
+use crate::control::records::{Answer, Records, RecordsError};
 use crate::hub::ask::{Ask, HubHandle, Refused};
 use crate::store::{AuditRecord, Store};
 
@@ -106,23 +106,10 @@ impl StoreRecords {
 }
 
 impl Records for StoreRecords {
-    fn record(&self, entry: AuditEntry) -> Answer<'_, Option<u64>> {
+    fn number(&self, record: AuditRecord) -> Answer<'_, Option<u64>> {
         Box::pin(async move {
-            let record = AuditRecord {
-                at_ms: entry.at_ms,
-                actor: entry.actor.into(),
-                uid: entry.uid,
-                pid: entry.pid,
-                role: entry.role.as_str().into(),
-                action: entry.action.into(),
-                target: entry.target.into(),
-                reason: entry.reason.unwrap_or_default().into(),
-                result: entry.result.into(),
-            };
-            let kept = record.clone();
-            self.ask(|reply| Ask::Record { entry: record, reply }).await?;
             let rows = self.read(move |store| store.audit_list(AUDIT_LOOKBACK)).await?;
-            Ok(rows.iter().find(|row| row.record == kept).map(|row| row.id))
+            Ok(rows.iter().find(|row| row.record == record).map(|row| row.id))
         })
     }
 

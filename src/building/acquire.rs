@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Soft;
-use super::command::{Actor, Refusal, Reply, Target};
+use super::command::{Actor, Refusal, Reply, Target, Targets};
 use super::draft::{Draft, Grant};
 use super::event::GrantCause;
 use super::notice::Notice;
@@ -19,7 +19,7 @@ use crate::lock::{LockId, LockType, Ticket};
 pub(super) struct Wish<'w> {
     pub(super) actor: &'w Actor,
     pub(super) lock_type: LockType,
-    pub(super) targets: &'w [Target],
+    pub(super) targets: &'w Targets,
     pub(super) ttl_ms: Option<u64>,
     pub(super) wait_ms: u64,
     pub(super) metadata: &'w Option<Box<str>>,
@@ -28,7 +28,7 @@ pub(super) struct Wish<'w> {
 impl<'a> Draft<'a> {
     pub(super) fn acquire(&mut self, wish: Wish<'_>) -> Reply {
         let once = without_repeats(wish.targets);
-        let wish = Wish { targets: once.as_deref().unwrap_or(wish.targets), ..wish };
+        let wish = Wish { targets: once.as_ref().unwrap_or(wish.targets), ..wish };
         let max = self.building.settings.locks.targets_max;
         if wish.targets.is_empty() || wish.targets.len() > max {
             return Reply::Refused(Refusal::Limit { name: "locks.targets_max", max: max as u64 });
@@ -40,8 +40,8 @@ impl<'a> Draft<'a> {
             return Reply::Refused(refusal);
         }
         let wanted = closure(wish.lock_type, wish.targets);
-        let (obstacle, passes) = self.outlook.obstacle(&wanted, &wish.actor.session);
-        if obstacle.is_none() {
+        let session = &wish.actor.session;
+        if !self.outlook.held_by_others(&wanted, session) && !self.outlook.stands_behind(&wanted, session) {
             let lock = self.grant(Grant {
                 actor: wish.actor,
                 lock_type: wish.lock_type,
@@ -54,12 +54,10 @@ impl<'a> Draft<'a> {
             return Reply::Granted { lock, renewed: false };
         }
         if wish.wait_ms == 0 {
-            return Reply::Held { blocked_by: self.blocked_by(&wanted, &wish.actor.session) };
+            return Reply::Held { blocked_by: self.blocked_by(&wanted, session) };
         }
-        match self.enqueue(&wish, &wanted, passes) {
-            Ok((ticket, position)) => {
-                Reply::Queued { ticket, position, blocked_by: self.blocked_by(&wanted, &wish.actor.session) }
-            }
+        match self.enqueue(&wish, &wanted) {
+            Ok((ticket, position)) => Reply::Queued { ticket, position, blocked_by: self.blocked_by(&wanted, session) },
             Err(refusal) => Reply::Refused(refusal),
         }
     }
@@ -96,12 +94,7 @@ impl<'a> Draft<'a> {
         same.find(|lock| lock.session == wish.actor.session).or(Some(first))
     }
 
-    fn enqueue(
-        &mut self,
-        wish: &Wish<'_>,
-        wanted: &Closure<'_>,
-        passes: SmallVec<[Ticket; 2]>,
-    ) -> Result<(Ticket, u32), Refusal> {
+    fn enqueue(&mut self, wish: &Wish<'_>, wanted: &Closure<'_>) -> Result<(Ticket, u32), Refusal> {
         let (settings, queue) = (&self.building.settings.locks, &self.building.queue);
         let session = &wish.actor.session;
         if let Some(there) = queue.of_session(session).find(|wait| wait.is(wish.lock_type, wish.targets)) {
@@ -114,6 +107,8 @@ impl<'a> Draft<'a> {
         if queue.longest(wanted) as usize >= settings.waiters_per_node_max {
             return limit("locks.waiters_per_node_max", settings.waiters_per_node_max);
         }
+        // After the bounds: whoever asks a full queue again and again must not have it walked each time.
+        let passes = self.outlook.passes(wanted, session);
         if self.holds(Guard::Deadlock)
             && let Some(cycle) = circle_of_wait(&self.outlook, wish.actor, wanted, &passes)
         {
@@ -124,7 +119,7 @@ impl<'a> Draft<'a> {
             ticket,
             actor: wish.actor.clone(),
             lock_type: wish.lock_type,
-            targets: wish.targets.into(),
+            targets: wish.targets.clone(),
             ttl_ms: settings.ttl(wish.lock_type, wish.ttl_ms),
             metadata: wish.metadata.clone(),
             since: self.now(),
@@ -153,17 +148,17 @@ impl<'a> Draft<'a> {
 }
 
 /// The targets with each resource once, when one is named twice.
-fn without_repeats(targets: &[Target]) -> Option<SmallVec<[Target; 1]>> {
+fn without_repeats(targets: &[Target]) -> Option<Targets> {
     let repeated =
         |(i, target): (usize, &Target)| targets[..i].iter().any(|earlier| earlier.resource == target.resource);
     if !targets.iter().enumerate().any(repeated) {
         return None;
     }
-    let mut once: SmallVec<[Target; 1]> = SmallVec::new();
+    let mut once: Vec<Target> = Vec::new();
     for target in targets {
         if !once.iter().any(|earlier| earlier.resource == target.resource) {
             once.push(target.clone());
         }
     }
-    Some(once)
+    Some(once.into())
 }

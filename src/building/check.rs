@@ -19,7 +19,9 @@ impl Building {
         self.table.check()?;
         self.check_queue()?;
         self.check_requests()?;
-        self.check_timers()
+        self.check_timers()?;
+        self.conflicts.check()?;
+        self.check_documents()
     }
 
     fn check_queue(&self) -> Result<(), String> {

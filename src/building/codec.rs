@@ -9,7 +9,7 @@ use std::fmt;
 use super::event::Event;
 
 /// The first byte of a batch.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Stored bytes that no release could have written, or that a newer one has written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,16 @@
 //! A [`Command`] is parsed and placed before it gets here: ids are checked, resources are resolved to the rooms they
 //! lie in. A refused command is an answer ([`Reply::Refused`]), never an error.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::VerifyFault;
+use super::conflict::{ConflictId, Party, Word};
+use super::event::EditOutcome;
+use crate::edit::change::Change;
+use crate::edit::path::Path;
+use crate::edit::rules::{ResourceKind, Severity};
+use crate::edit::value::Value;
 use crate::id::{ResourceId, RoomId, SessionId, UserId};
 use crate::lock::{LockId, LockType, RequestId, Ticket, Token};
 use crate::time::{Mono, Wall};
@@ -37,7 +44,7 @@ pub struct Actor {
 }
 
 /// Where a resource lies in its building.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// The building itself; the room is the building's own.
     Building(RoomId),
@@ -58,13 +65,16 @@ impl Place {
 }
 
 /// One thing to lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// What.
     pub resource: ResourceId,
     /// Where it lies.
     pub place: Place,
 }
+
+/// What one lock covers: made once, then shared by the wish, the lock, its events and everything that shows it.
+pub type Targets = Arc<[Target]>;
 
 /// The answer of a lock's holder to an editing request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +85,97 @@ pub enum HolderAnswer {
     Deny,
     /// Ask again in this many milliseconds.
     Defer(u64),
+}
+
+/// An edit, as it is asked for.
+#[derive(Clone, Debug)]
+pub struct EditWish {
+    /// Who.
+    pub actor: Actor,
+    /// What, and where it lies.
+    pub target: Target,
+    /// What it is, if the building has no document of it yet.
+    pub kind: ResourceKind,
+    /// The floors of the building, as far as they are known: an item can go to these.
+    pub floors: Arc<[RoomId]>,
+    /// The version that the author knew; 0 creates.
+    pub base: u64,
+    /// What is to be different.
+    pub body: EditBody,
+    /// The fencing token of the author's lock, if the edit goes on under one.
+    pub token: Option<Token>,
+    /// The version of the floor's grid in which the author's coordinates are, if it is known.
+    pub frame: Option<u64>,
+    /// The author's own name for it: a repeat within 7 days is answered, not done again.
+    pub edit_id: Option<Box<str>>,
+}
+
+/// What an edit makes different.
+#[derive(Clone, Debug)]
+pub enum EditBody {
+    /// These changes, in order.
+    Changes(Vec<Change>),
+    /// A JSON merge patch (RFC 7396), as text.
+    MergePatch(Box<str>),
+    /// The whole document as it should be, as text.
+    Whole(Box<str>),
+}
+
+/// Who settles a conflict or takes a value back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolver {
+    /// A person, who must be one of the two.
+    Person(Actor),
+    /// An operator, with the stated reason.
+    Operator {
+        /// Who: `uid 1000 (alice)` and the like.
+        name: Box<str>,
+        /// Why.
+        reason: Box<str>,
+    },
+}
+
+/// How a conflict is to be settled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resolution {
+    /// The resolver's own values. An operator has none.
+    AcceptMine,
+    /// The other's values. An operator has no other.
+    AcceptTheirs,
+    /// This person's values.
+    Winner(UserId),
+    /// Path by path; what is not named stays as it is committed.
+    Merge(Vec<(Path, Share)>),
+    /// These values, path by path; no value unsets. What is not named stays as it is committed.
+    Manual(Vec<(Path, Option<Value>)>),
+    /// This value for the one path of the conflict; refused when it has more.
+    ManualOne(Option<Value>),
+}
+
+/// Whose value a path is to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// The resolver's.
+    Mine,
+    /// The other's.
+    Theirs,
+    /// This person's.
+    Of(UserId),
+}
+
+/// The answer to an edit that was taken in, or to a repeat of one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditReply {
+    /// What became of it.
+    pub outcome: EditOutcome,
+    /// It had been answered before; this is what was said then.
+    pub duplicate: bool,
+    /// The resource's version now, or then.
+    pub version: u64,
+    /// The conflicts that it opened.
+    pub conflicts: SmallVec<[ConflictId; 1]>,
+    /// Why the token was stale.
+    pub fault: Option<VerifyFault>,
 }
 
 /// Everything a building can be asked to do.
@@ -98,7 +199,7 @@ pub enum Command {
         /// The kind of lock, the same for all targets.
         lock_type: LockType,
         /// What to lock; never empty.
-        targets: SmallVec<[Target; 1]>,
+        targets: Targets,
         /// The lease, in milliseconds; the configured one when absent.
         ttl_ms: Option<u64>,
         /// How long to wait in the queue; 0 refuses at once.
@@ -176,6 +277,59 @@ pub enum Command {
         /// Who: `uid 1000 (alice)` and the like.
         by: Box<str>,
     },
+    /// The origin's document of a resource that this building has none of yet. Ignored when it has one by now.
+    Adopt {
+        /// The resource.
+        resource: ResourceId,
+        /// What it is.
+        kind: ResourceKind,
+        /// Its version in the origin.
+        version: u64,
+        /// The document: a JSON object, as text.
+        document: Box<str>,
+    },
+    /// Change a resource's document.
+    Edit(EditWish),
+    /// The back end has found that two people disagree.
+    ReportConflict {
+        /// About what.
+        target: Target,
+        /// Who; never the same person twice.
+        parties: [Party; 2],
+        /// The reporter's word for the kind of disagreement.
+        kind: Box<str>,
+        /// How grave.
+        severity: Severity,
+        /// For people.
+        description: Box<str>,
+    },
+    /// Settle a conflict.
+    ResolveConflict {
+        /// Which.
+        conflict: ConflictId,
+        /// Who settles it.
+        by: Resolver,
+        /// The revision that the resolver saw; another one refuses.
+        revision: Option<u32>,
+        /// How.
+        resolution: Resolution,
+    },
+    /// Bring back what lost in a settled conflict.
+    RestoreValue {
+        /// Which conflict.
+        conflict: ConflictId,
+        /// Who asks; must be one of the two, or an operator.
+        by: Resolver,
+        /// Whose values; those that lost when absent.
+        whose: Option<UserId>,
+        /// Of which path only.
+        path: Option<Path>,
+    },
+    /// The origin has written these documents.
+    Stored {
+        /// Which, each with its version there.
+        resources: Vec<(ResourceId, u64)>,
+    },
     /// The session showed life in this room: its locks there are renewed and no longer idle.
     Activity {
         /// Whose.
@@ -197,6 +351,15 @@ pub enum Command {
     SessionEnded {
         /// Whose.
         session: SessionId,
+    },
+    /// An operator ends the session: the same, with who and why kept beside each lock.
+    Kicked {
+        /// Whose.
+        session: SessionId,
+        /// Why; kept in the log.
+        reason: Box<str>,
+        /// Who: `uid 1000 (alice)` and the like.
+        by: Box<str>,
     },
     /// Do what is due: expiries, warnings, timeouts of waits and requests. Bounded work; see [`super::Building::due`].
     Tick,
@@ -252,12 +415,28 @@ pub enum Reply {
         /// How long the holder has, in milliseconds.
         respond_in_ms: u64,
     },
+    /// The edit was taken in.
+    Edited(EditReply),
+    /// The back end's conflict is on record.
+    Reported {
+        /// Its name.
+        conflict: ConflictId,
+    },
+    /// The conflict is settled, or the value is back.
+    Settled {
+        /// Which.
+        conflict: ConflictId,
+        /// What that did to the document, none if it stays as it was.
+        changes: Vec<Change>,
+        /// The resource's version with it.
+        version: u64,
+    },
     /// No.
     Refused(Refusal),
 }
 
 /// Why a command was refused. Each has a stable code on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// No such lock now: unknown, released, expired.
     LockNotFound,
@@ -285,6 +464,44 @@ pub enum Refusal {
     Deadlock {
         /// The sessions' people, in order, starting with the asker's.
         cycle: Vec<UserId>,
+    },
+    /// Somebody else holds a lock on what was to be written.
+    Locked {
+        /// The lock.
+        by: Box<LockView>,
+    },
+    /// The version that the author knew is older than what is kept: the author reloads.
+    BaseTooOld {
+        /// The version now.
+        version: u64,
+        /// The oldest version that an edit may build on.
+        oldest: u64,
+    },
+    /// The version that the author names does not exist yet.
+    BaseAhead {
+        /// The version now.
+        version: u64,
+    },
+    /// The edit cannot be carried out on this document.
+    BadEdit {
+        /// The path, as far as there is one.
+        path: Box<str>,
+        /// Why.
+        why: Box<str>,
+    },
+    /// No such conflict, or not the asker's.
+    ConflictNotFound,
+    /// Somebody was faster.
+    AlreadySettled {
+        /// The word for how.
+        word: Word,
+        /// Who.
+        by: Box<str>,
+    },
+    /// The conflict has changed since the resolver looked at it.
+    RevisionChanged {
+        /// The revision now.
+        current: u32,
     },
     /// A named bound is reached.
     Limit {
@@ -317,7 +534,7 @@ pub struct LockView {
     /// Its kind.
     pub lock_type: LockType,
     /// What it covers and where.
-    pub targets: SmallVec<[Target; 1]>,
+    pub targets: Targets,
     /// The owner.
     pub session: SessionId,
     /// The person.

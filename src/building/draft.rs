@@ -5,13 +5,14 @@
 //! this one keeps the parts together that must never come apart.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::command::{Actor, Facts, LockView, Place, Refusal, Reply, Target};
-use super::event::{Event, GrantCause, LockGranted, LockReleased, LockedTarget, ReleaseReason, Scope, Sighting};
-use super::notice::{Notice, Notify, RequestEnd, WaitEnd};
+use super::command::{Actor, Facts, LockView, Refusal, Reply, Target, Targets};
+use super::event::{Event, GrantCause, LockGranted, LockReleased, ReleaseReason, Seqs};
+use super::notice::{Addressee, Notice, Notify, RequestEnd, WaitEnd};
 use super::rooms::RoomIx;
 use super::view::BLOCKERS_SHOWN_MAX;
 use super::{Building, Decision, Soft};
@@ -37,13 +38,13 @@ pub(super) struct Draft<'a> {
     pub(super) notices: Vec<Notify>,
     pub(super) soft: Vec<Soft>,
     events: SmallVec<[Event; 1]>,
-    seqs: Seqs,
+    heads: Heads,
     closed: SmallVec<[RequestId; 2]>,
 }
 
 /// How far each room has got in this decision.
 #[derive(Default)]
-struct Seqs {
+struct Heads {
     few: SmallVec<[(RoomKey, u64); 2]>,
     many: HashMap<RoomKey, u64, RandomState>,
 }
@@ -59,7 +60,7 @@ enum RoomKey {
 pub(super) struct Grant<'g> {
     pub(super) actor: &'g Actor,
     pub(super) lock_type: LockType,
-    pub(super) targets: &'g [Target],
+    pub(super) targets: &'g Targets,
     pub(super) ttl_ms: u64,
     pub(super) metadata: Option<Box<str>>,
     pub(super) cause: GrantCause,
@@ -76,7 +77,7 @@ impl<'a> Draft<'a> {
             notices: Vec::new(),
             soft: Vec::new(),
             events: SmallVec::new(),
-            seqs: Seqs::default(),
+            heads: Heads::default(),
             closed: SmallVec::new(),
         }
     }
@@ -98,7 +99,16 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn tell(&mut self, to: &SessionId, notice: Notice) {
-        self.notices.push(Notify { to: to.clone(), notice });
+        self.notices.push(Notify { to: Addressee::Session(to.clone()), notice });
+    }
+
+    pub(super) fn tell_person(&mut self, to: &UserId, notice: Notice) {
+        self.notices.push(Notify { to: Addressee::Person(to.clone()), notice });
+    }
+
+    /// Whether nothing has been decided yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -115,27 +125,17 @@ impl<'a> Draft<'a> {
     }
 
     /// The next message's place in a room's order.
-    pub(super) fn sighting(&mut self, room: &RoomId) -> Sighting {
+    pub(super) fn next_seq(&mut self, room: &RoomId) -> u64 {
         let rooms = &self.building.rooms;
         let (key, so_far) = match rooms.find(room) {
             Some(ix) => (RoomKey::Known(ix), rooms.at(ix).seq),
             None => (RoomKey::New(room.clone()), 0),
         };
-        let seq = self.seqs.next(key, so_far, self.building.guards.hold(Guard::Seq));
-        Sighting { room: room.clone(), seq }
+        self.heads.next(key, so_far, self.building.guards.hold(Guard::Seq))
     }
 
-    fn locked_targets(&mut self, targets: &[Target]) -> SmallVec<[LockedTarget; 1]> {
-        let locked = |draft: &mut Self, target: &Target| LockedTarget {
-            resource: target.resource.clone(),
-            scope: match target.place {
-                Place::Building(_) => Scope::Building,
-                Place::Floor(_) => Scope::Floor,
-                Place::Item(_) => Scope::Item,
-            },
-            seen: target.place.rooms().iter().map(|room| draft.sighting(room)).collect(),
-        };
-        targets.iter().map(|target| locked(self, target)).collect()
+    fn next_seqs(&mut self, targets: &[Target]) -> Seqs {
+        targets.iter().flat_map(|target| target.place.rooms()).map(|room| self.next_seq(room)).collect()
     }
 
     /// Refuses when the session may not have one more lock.
@@ -163,7 +163,8 @@ impl<'a> Draft<'a> {
             at: self.facts.wall,
             token,
             lock_type,
-            targets: self.locked_targets(targets),
+            targets: targets.clone(),
+            seqs: self.next_seqs(targets),
             session: actor.session.clone(),
             user: actor.user.clone(),
             username: actor.username.clone(),
@@ -177,8 +178,8 @@ impl<'a> Draft<'a> {
             self.soft.push(Soft::Cap { token, cap });
         }
         let left_ms = cap.map_or(ttl_ms, |cap| ttl_ms.min(cap.since(self.now())));
-        let view = self.building.view_of_grant(&event, targets, left_ms);
-        self.push(Event::LockGranted(event));
+        let view = self.building.view_of_grant(&event, left_ms);
+        self.push(Event::LockGranted(Arc::new(event)));
         self.outlook.grant(&actor.session, lock_type, targets);
         self.end_twin_wait(actor, lock_type, targets, &view);
         self.tell_viewers(lock_type, targets, &view);
@@ -191,14 +192,15 @@ impl<'a> Draft<'a> {
             at: self.facts.wall,
             token: lock.token,
             lock_type: lock.lock_type,
-            targets: self.locked_targets(&lock.targets),
+            targets: lock.targets.clone(),
+            seqs: self.next_seqs(&lock.targets),
             session: lock.session.clone(),
             user: lock.user.clone(),
             username: lock.username.clone(),
             reason,
             forced,
         };
-        self.push(Event::LockReleased(event));
+        self.push(Event::LockReleased(Arc::new(event)));
         self.outlook.release(lock);
         let building = self.building;
         for request in building.requests.for_lock(lock.token) {
@@ -353,7 +355,7 @@ impl<'a> Draft<'a> {
                         told.push(view.token);
                         let resource = view.resource().clone();
                         let notice = Notice::ViewBroken { lock: LockId(view.token), resource, by: by.clone() };
-                        self.notices.push(Notify { to: view.session.clone(), notice });
+                        self.notices.push(Notify { to: Addressee::Session(view.session.clone()), notice });
                     }
                 }
             };
@@ -391,7 +393,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl Seqs {
+impl Heads {
     fn next(&mut self, room: RoomKey, so_far: u64, advance: bool) -> u64 {
         let step = u64::from(advance);
         if let Some((_, seq)) = self.few.iter_mut().find(|(key, _)| *key == room) {

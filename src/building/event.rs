@@ -8,6 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::command::{Target, Targets};
+use super::conflict::{ConflictId, Opened, Settled};
+use crate::edit::change::Change;
+use crate::edit::rules::ResourceKind;
 use crate::id::{ResourceId, RoomId, SessionId, UserId};
 use crate::lock::{LockType, Token};
 use crate::time::Wall;
@@ -21,26 +25,19 @@ pub struct Sighting {
     pub seq: u64,
 }
 
-/// One locked thing within a lock event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockedTarget {
-    /// What.
-    pub resource: ResourceId,
-    /// Whether it is the building, a floor or an item.
-    pub scope: Scope,
-    /// Where, each with its own place in the room's order. Each sighting is one message on the wire.
-    pub seen: SmallVec<[Sighting; 1]>,
-}
+/// The places of a lock event in the orders of its rooms: a number for each target in each of its rooms, in the order
+/// in which the targets name them.
+pub type Seqs = SmallVec<[u64; 2]>;
 
-/// The level of the tree on which a resource lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Scope {
-    /// The building.
-    Building,
-    /// A floor.
-    Floor,
-    /// An object or a route.
-    Item,
+/// What a room sees of an event: one message on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// Which of a lock event's targets the message is about; 0 for everything else.
+    pub target: usize,
+    /// The room that is told.
+    pub room: &'a RoomId,
+    /// The room's sequence number of the message.
+    pub seq: u64,
 }
 
 /// How a lock came to be granted.
@@ -85,6 +82,8 @@ pub enum ReleaseReason {
     HandedOver,
     /// To another session of the same person.
     TakenOver,
+    /// An operator ended the session.
+    Kicked,
 }
 
 impl ReleaseReason {
@@ -98,6 +97,7 @@ impl ReleaseReason {
             ReleaseReason::Forced => "forced",
             ReleaseReason::HandedOver => "handed_over",
             ReleaseReason::TakenOver => "taken_over",
+            ReleaseReason::Kicked => "kicked",
         }
     }
 }
@@ -127,7 +127,9 @@ pub struct LockGranted {
     /// The kind.
     pub lock_type: LockType,
     /// What it covers.
-    pub targets: SmallVec<[LockedTarget; 1]>,
+    pub targets: Targets,
+    /// Its messages' places.
+    pub seqs: Seqs,
     /// The owner.
     pub session: SessionId,
     /// The person.
@@ -156,7 +158,9 @@ pub struct LockReleased {
     /// The kind.
     pub lock_type: LockType,
     /// What it covered.
-    pub targets: SmallVec<[LockedTarget; 1]>,
+    pub targets: Targets,
+    /// Its messages' places.
+    pub seqs: Seqs,
     /// Who held it.
     pub session: SessionId,
     /// The person.
@@ -165,24 +169,191 @@ pub struct LockReleased {
     pub username: Arc<str>,
     /// Why.
     pub reason: ReleaseReason,
-    /// The operator and the stated reason, when forced.
+    /// The operator and the stated reason, when forced or kicked.
     pub forced: Option<(Box<str>, Box<str>)>,
 }
 
-/// One entry of a building's log.
+/// A resource's document came from the origin: from now on the building's log is where it changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// When.
+    pub at: Wall,
+    /// The resource.
+    pub resource: ResourceId,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its version in the origin.
+    pub version: u64,
+    /// The document: a JSON object, as text.
+    pub document: Box<str>,
+}
+
+/// An edit was committed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Edited {
+    /// When.
+    pub at: Wall,
+    /// The resource.
+    pub resource: ResourceId,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Where it lies or has lain, each with its own place in the room's order. Each sighting is one message on the wire.
+    pub seen: SmallVec<[Sighting; 1]>,
+    /// The version that the author knew.
+    pub base: u64,
+    /// The resource's version with this.
+    pub version: u64,
+    /// Who.
+    pub author: EditAuthor,
+    /// What was done to the version before.
+    pub changes: Vec<Change>,
+    /// It has met others' changes and contradicts none.
+    pub merged: bool,
+    /// The floor that an item lies on from now on, when it is another one.
+    pub moved_to: Option<RoomId>,
+    /// The conflict that this settles or takes a value from.
+    pub conflict: Option<ConflictId>,
+}
+
+/// Who is behind an edit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EditAuthor {
+    /// A person in a session.
+    Person {
+        /// The session.
+        session: SessionId,
+        /// The person.
+        user: UserId,
+        /// The person's shown name.
+        username: Arc<str>,
+    },
+    /// An operator, by name.
+    Operator(Box<str>),
+}
+
+/// How an edit with a name of its own was answered, for its repeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// When.
+    pub at: Wall,
+    /// The person.
+    pub user: UserId,
+    /// The person's name for the edit.
+    pub edit_id: Box<str>,
+    /// The answer.
+    pub outcome: EditOutcome,
+    /// The resource's version then.
+    pub version: u64,
+    /// The conflicts that it opened.
+    pub conflicts: SmallVec<[ConflictId; 1]>,
+}
+
+/// What became of an edit that was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EditOutcome {
+    /// All of it is in the document, and nobody else's changes were met.
+    Applied,
+    /// All of it is in the document beside others' changes.
+    Merged,
+    /// Some of it waits in conflicts; the rest is in the document.
+    Conflict,
+    /// It came under a lock that its author had lost: all of it waits as a draft.
+    Fenced,
+}
+
+impl EditOutcome {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EditOutcome::Applied => "applied",
+            EditOutcome::Merged => "merged",
+            EditOutcome::Conflict => "conflict",
+            EditOutcome::Fenced => "fenced",
+        }
+    }
+}
+
+/// Documents were written to the origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// When.
+    pub at: Wall,
+    /// Which, each with the version that is there now.
+    pub resources: Vec<(ResourceId, u64)>,
+}
+
+/// A conflict is for operators now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalated {
+    /// When.
+    pub at: Wall,
+    /// Which.
+    pub id: ConflictId,
+}
+
+/// One entry of a building's log. It is shared by all that keep or tell it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A message to a room. Passing: may be told before it is committed.
-    Broadcast(Broadcast),
+    Broadcast(Arc<Broadcast>),
     /// Settled: told to nobody before it is committed.
-    LockGranted(LockGranted),
+    LockGranted(Arc<LockGranted>),
     /// Settled.
-    LockReleased(LockReleased),
+    LockReleased(Arc<LockReleased>),
+    /// Settled; nobody is told.
+    Adopted(Arc<Adopted>),
+    /// Settled.
+    Edited(Arc<Edited>),
+    /// Settled; nobody is told.
+    Answered(Arc<Answered>),
+    /// Settled; nobody is told.
+    Stored(Arc<Stored>),
+    /// Settled; the two are told, and nobody else.
+    ConflictOpened(Arc<Opened>),
+    /// Settled; operators are told.
+    ConflictEscalated(Arc<Escalated>),
+    /// Settled; the two are told, and nobody else.
+    ConflictSettled(Arc<Settled>),
 }
 
 impl Event {
     /// Must be committed before anybody is told.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Event::Broadcast(_))
+    }
+
+    /// Tells whether two values are one shared event.
+    pub(crate) fn address(&self) -> usize {
+        match self {
+            Event::Broadcast(b) => Arc::as_ptr(b).addr(),
+            Event::LockGranted(g) => Arc::as_ptr(g).addr(),
+            Event::LockReleased(r) => Arc::as_ptr(r).addr(),
+            Event::Adopted(a) => Arc::as_ptr(a).addr(),
+            Event::Edited(e) => Arc::as_ptr(e).addr(),
+            Event::Answered(a) => Arc::as_ptr(a).addr(),
+            Event::Stored(s) => Arc::as_ptr(s).addr(),
+            Event::ConflictOpened(o) => Arc::as_ptr(o).addr(),
+            Event::ConflictEscalated(e) => Arc::as_ptr(e).addr(),
+            Event::ConflictSettled(s) => Arc::as_ptr(s).addr(),
+        }
+    }
+
+    /// What rooms see of it, in order.
+    pub fn sightings(&self) -> impl Iterator<Item = Seen<'_>> {
+        let (seen, targets, seqs): (&[Sighting], &[Target], &[u64]) = match self {
+            Event::Broadcast(b) => (std::slice::from_ref(&b.seen), &[], &[]),
+            Event::LockGranted(g) => (&[], &g.targets, &g.seqs),
+            Event::LockReleased(r) => (&[], &r.targets, &r.seqs),
+            Event::Edited(e) => (&e.seen, &[], &[]),
+            Event::Adopted(_)
+            | Event::Answered(_)
+            | Event::Stored(_)
+            | Event::ConflictOpened(_)
+            | Event::ConflictEscalated(_)
+            | Event::ConflictSettled(_) => (&[], &[], &[]),
+        };
+        let rooms = targets.iter().enumerate().flat_map(|(i, t)| t.place.rooms().iter().map(move |room| (i, room)));
+        let seen = seen.iter().map(|seen| Seen { target: 0, room: &seen.room, seq: seen.seq });
+        seen.chain(rooms.zip(seqs).map(|((target, room), &seq)| Seen { target, room, seq }))
     }
 }

@@ -5,17 +5,24 @@
 //! was decided is committed yet: the shell tells nobody of a settled event before it is.
 
 mod acquire;
+mod answers;
 mod asking;
 mod check;
 pub mod codec;
 pub mod command;
+pub mod conflict;
 mod dedup;
+mod document;
 mod draft;
+mod editing;
 pub mod event;
+mod log_clock;
 pub mod notice;
 mod release;
+mod resources;
 mod rooms;
 mod settings;
+mod settling;
 mod snapshot;
 mod soft;
 mod tick;
@@ -28,15 +35,20 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use self::acquire::Wish;
+use self::answers::Answers;
 use self::codec::Corrupt;
-use self::command::{Actor, Command, Facts, LockView, Reply, Target};
+use self::command::{Actor, Command, Facts, LockView, Reply, Target, Targets};
+use self::conflict::Conflicts;
 use self::dedup::Dedup;
 use self::draft::Draft;
-use self::event::{Broadcast, Event};
+use self::event::{Broadcast, Event, Sighting};
+use self::log_clock::LogClock;
 use self::notice::Notify;
+pub use self::resources::DocumentView;
+use self::resources::Resources;
+use self::rooms::Rooms;
 pub use self::rooms::{Gap, Missed};
-use self::rooms::{Rooms, sightings};
-pub use self::settings::{LockSettings, Settings};
+pub use self::settings::{EditSettings, LockSettings, Settings};
 use self::soft::Soft;
 pub use self::view::BLOCKERS_SHOWN_MAX;
 use crate::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
@@ -72,7 +84,7 @@ pub struct WaiterView {
     /// The kind of lock.
     pub lock_type: LockType,
     /// What for.
-    pub targets: SmallVec<[Target; 1]>,
+    pub targets: Targets,
     /// Since when.
     pub waiting_ms: u64,
     /// The locks in the way.
@@ -125,6 +137,10 @@ pub struct Building {
     rooms: Rooms,
     dedup: Dedup,
     table: Table,
+    clock: LogClock,
+    resources: Resources,
+    answers: Answers,
+    conflicts: Conflicts,
     // Soft.
     queue: Queue,
     requests: Requests,
@@ -143,6 +159,10 @@ impl Building {
             rooms: Rooms::default(),
             dedup: Dedup::default(),
             table: Table::default(),
+            clock: LogClock::default(),
+            resources: Resources::default(),
+            answers: Answers::default(),
+            conflicts: Conflicts::default(),
             queue: Queue::default(),
             requests: Requests::default(),
             timers: Timers::default(),
@@ -187,6 +207,18 @@ impl Building {
             }
             Command::RetractLockRequest { actor, request } => draft.retract(actor, *request),
             Command::ForceRelease { lock, expected, reason, by } => draft.force_release(*lock, *expected, reason, by),
+            Command::Adopt { resource, kind, version, document } => draft.adopt(resource, *kind, *version, document),
+            Command::Edit(wish) => draft.edit(wish),
+            Command::ReportConflict { target, parties, kind, severity, description } => {
+                draft.report(target, parties, kind, *severity, description)
+            }
+            Command::ResolveConflict { conflict, by, revision, resolution } => {
+                draft.resolve(*conflict, by, *revision, resolution)
+            }
+            Command::RestoreValue { conflict, by, whose, path } => {
+                draft.restore(*conflict, by, whose.as_ref(), path.as_ref())
+            }
+            Command::Stored { resources } => draft.stored(resources),
             Command::Activity { session, room } => {
                 if self.table.count_of_session(session) > 0 {
                     draft.soft.push(Soft::Touch { session: session.clone(), room: room.clone() });
@@ -201,7 +233,8 @@ impl Building {
                 draft.soft.push(Soft::Resumed(session.clone()));
                 Reply::Done
             }
-            Command::SessionEnded { session } => draft.end_session(session),
+            Command::SessionEnded { session } => draft.end_session(session, None),
+            Command::Kicked { session, reason, by } => draft.end_session(session, Some((by, reason))),
             Command::Tick => draft.tick(),
         };
         draft.finish(reply)
@@ -212,6 +245,7 @@ impl Building {
         for event in &decision.events {
             self.evolve(event);
             self.start_leases(facts, event);
+            self.start_timeouts(facts, event);
         }
         for soft in &decision.soft {
             self.change(facts, soft);
@@ -238,17 +272,17 @@ impl Building {
                     self.timers.disarm(lock.lease.armed, Timer::Lease(lock.token));
                 }
             }
+            _ => self.evolve_documents(event),
         }
-        let shared = Arc::new(event.clone());
-        for (target, seen) in sightings(event) {
-            let room = self.rooms.intern(&seen.room);
-            self.rooms.record(room, seen.seq, &shared, target, &self.settings);
+        for seen in event.sightings() {
+            let room = self.rooms.intern(seen.room);
+            self.rooms.record(room, seen.seq, event, seen.target, &self.settings);
         }
     }
 
     /// When [`Command::Tick`] next has something to do. A shell lets it run before other commands once it is due.
     pub fn due(&self) -> Option<Mono> {
-        self.timers.next()
+        [self.timers.next(), self.conflicts.next_due()].into_iter().flatten().min()
     }
 
     /// How many messages the room has seen; 0 when nothing ever happened there.
@@ -328,9 +362,11 @@ impl Building {
         owners
     }
 
-    /// Arms the leases after a replay: every owner counts as suspended until it comes back.
+    /// Arms what is due by the clock after a replay: every owner of a lock counts as suspended until it comes back, and
+    /// the people of a conflict have all their time again.
     pub fn after_restart(&mut self, now: Mono, wall: Wall) {
         self.start_all_leases(now, wall);
+        self.start_all_timeouts(now);
     }
 
     /// The durable part of the state.
@@ -373,15 +409,14 @@ impl Draft<'_> {
         if let Some(seq) = told.filter(|_| self.holds(Guard::Dedup)) {
             return Reply::Sequenced { seq, duplicate: true };
         }
-        let seen = self.sighting(room);
-        let seq = seen.seq;
-        self.push(Event::Broadcast(Broadcast {
+        let seq = self.next_seq(room);
+        self.push(Event::Broadcast(Arc::new(Broadcast {
             at: self.facts.wall,
-            seen,
+            seen: Sighting { room: room.clone(), seq },
             from: from.map(|actor| (actor.session.clone(), actor.user.clone(), actor.username.clone())),
             message: message.into(),
             client_msg_id: client_msg_id.clone(),
-        }));
+        })));
         Reply::Sequenced { seq, duplicate: false }
     }
 }

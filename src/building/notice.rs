@@ -3,15 +3,25 @@
 use std::sync::Arc;
 
 use crate::building::command::{HolderAnswer, LockView};
+use crate::building::conflict::{Opened, Settled};
 use crate::building::event::ReleaseReason;
 use crate::id::{ResourceId, SessionId, UserId};
 use crate::lock::{LockId, LockType, RequestId, Ticket, Token};
 
+/// Who is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Addressee {
+    /// A session. It may be gone; then nobody is told.
+    Session(SessionId),
+    /// Everywhere a person is connected.
+    Person(UserId),
+}
+
 /// A notice and its addressee.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notify {
-    /// The session to tell. It may be gone; then nobody is told.
-    pub to: SessionId,
+    /// Who is told.
+    pub to: Addressee,
     /// What.
     pub notice: Notice,
 }
@@ -155,5 +165,17 @@ pub enum Notice {
         resource: ResourceId,
         /// The lock that begins.
         by: LockView,
+    },
+    /// You and somebody else want different things of a resource.
+    ConflictDetected {
+        /// What and who.
+        opened: Arc<Opened>,
+    },
+    /// A conflict of yours is settled.
+    ConflictResolved {
+        /// What and who.
+        opened: Arc<Opened>,
+        /// How.
+        settled: Settled,
     },
 }

@@ -74,8 +74,8 @@ impl Draft<'_> {
         Reply::Done
     }
 
-    /// Ends everything of a session in one step.
-    pub(super) fn end_session(&mut self, session: &SessionId) -> Reply {
+    /// Ends everything of a session in one step. `kicked` says by which operator and why, if it did not end by itself.
+    pub(super) fn end_session(&mut self, session: &SessionId, kicked: Option<(&str, &str)>) -> Reply {
         let building = self.building;
         for request in building.requests.of_session(session) {
             self.close(request);
@@ -91,7 +91,11 @@ impl Draft<'_> {
         }
         let all = if self.holds(Guard::EndedLocks) { usize::MAX } else { 1 };
         for lock in building.table.of_session(session).take(all) {
-            self.release(lock, ReleaseReason::SessionEnded, None);
+            let (why, by) = match kicked {
+                None => (ReleaseReason::SessionEnded, None),
+                Some((by, reason)) => (ReleaseReason::Kicked, Some((by.into(), reason.into()))),
+            };
+            self.release(lock, why, by);
         }
         self.soft.push(Soft::Resumed(session.clone()));
         self.wake();

@@ -4,26 +4,24 @@
 //! and by bytes. A room that has seen something is never forgotten, for its next number must be right.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::event::{Event, Sighting};
+use super::event::{Event, Seen};
 use super::settings::Settings;
+use crate::edit::change::Change;
 use crate::id::RoomId;
 
 /// A room's place in [`Rooms`].
 pub(crate) type RoomIx = u32;
 
 /// One message that a room's member has missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Missed<'a> {
-    /// Its place in the room's order.
-    pub seq: u64,
     /// The event.
     pub event: &'a Event,
-    /// Which of a lock event's targets the message is about; 0 for a broadcast.
-    pub target: usize,
+    /// What the room sees of it.
+    pub seen: Seen<'a>,
 }
 
 /// Why what was missed cannot be given in full: the client must reload.
@@ -51,10 +49,10 @@ pub(crate) struct Room {
     kept_bytes: usize,
 }
 
-/// One message of a room. An event with several sightings is shared by its messages.
+/// One message of a room.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    pub(crate) event: Arc<Event>,
+    pub(crate) event: Event,
     pub(crate) target: u32,
     bytes: u32,
 }
@@ -96,7 +94,8 @@ impl Rooms {
         let skip = (room.kept.len() as u64).checked_sub(missing).ok_or(Gap::Expired)?;
         let first = since.saturating_add(1);
         let kept = room.kept.iter().skip(skip as usize);
-        Ok(kept.zip(first..).map(|(k, seq)| Missed { seq, event: &k.event, target: k.target as usize }).collect())
+        let seen = |kept: &Kept, seq| Seen { target: kept.target as usize, room: &room.id, seq };
+        Ok(kept.zip(first..).map(|(kept, seq)| Missed { event: &kept.event, seen: seen(kept, seq) }).collect())
     }
 
     /// The room's index; a room that was never seen begins at 0.
@@ -116,8 +115,9 @@ impl Rooms {
     }
 
     /// Records one message.
-    pub(crate) fn record(&mut self, ix: RoomIx, seq: u64, event: &Arc<Event>, target: u32, bounds: &Settings) {
-        self.list[ix as usize].push(seq, Kept { event: event.clone(), target, bytes: event_bytes(event) }, bounds);
+    pub(crate) fn record(&mut self, ix: RoomIx, seq: u64, event: &Event, target: usize, bounds: &Settings) {
+        let kept = Kept { event: event.clone(), target: target as u32, bytes: event_bytes(event) };
+        self.list[ix as usize].push(seq, kept, bounds);
     }
 }
 
@@ -147,16 +147,8 @@ fn event_bytes(event: &Event) -> u32 {
         Event::Broadcast(b) => b.message.len() + b.client_msg_id.as_ref().map_or(0, |id| id.len()),
         Event::LockGranted(g) => g.metadata.as_ref().map_or(0, |m| m.len()) + 128 * g.targets.len(),
         Event::LockReleased(r) => r.forced.as_ref().map_or(0, |(by, why)| by.len() + why.len()) + 128 * r.targets.len(),
+        Event::Edited(e) => e.changes.iter().map(Change::weight).sum(),
+        _ => 0,
     };
     u32::try_from(FLAT + bytes).unwrap_or(u32::MAX)
-}
-
-/// Every sighting of an event, with the index of its target.
-pub(crate) fn sightings(event: &Event) -> impl Iterator<Item = (u32, &Sighting)> {
-    let (broadcast, targets) = match event {
-        Event::Broadcast(b) => (Some((0, &b.seen)), &[][..]),
-        Event::LockGranted(g) => (None, &g.targets[..]),
-        Event::LockReleased(r) => (None, &r.targets[..]),
-    };
-    broadcast.into_iter().chain(targets.iter().zip(0..).flat_map(|(t, i)| t.seen.iter().map(move |s| (i, s))))
 }

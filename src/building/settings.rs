@@ -2,6 +2,8 @@
 //!
 //! Every bound has a name here; reaching one is an answer or a stated loss, never silence.
 
+use crate::edit::rules::Rules;
+
 /// The bounds of a building.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -15,6 +17,8 @@ pub struct Settings {
     pub dedup_ms: u64,
     /// How many `client_msg_id`s a building remembers; the oldest is forgotten first.
     pub dedup_max: usize,
+    /// Edits and conflicts.
+    pub edits: EditSettings,
 }
 
 impl Default for Settings {
@@ -25,6 +29,51 @@ impl Default for Settings {
             history_bytes_max: 1 << 20,
             dedup_ms: 300_000,
             dedup_max: 4096,
+            edits: EditSettings::default(),
+        }
+    }
+}
+
+/// The policy of edits and conflicts. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditSettings {
+    /// What belongs together and what is how grave.
+    pub rules: Rules,
+    /// How long the two have to settle a conflict, by severity from low to critical. After that the rules decide, of
+    /// critical ones the operators.
+    pub timeout_ms: [u64; 4],
+    /// How long an edit's own name is remembered at least.
+    pub edit_id_ms: u64,
+    /// How many names of edits a building remembers; the oldest is forgotten first.
+    pub edit_ids_max: usize,
+    /// How long a version that edits may build on is kept.
+    pub versions_ms: u64,
+    /// How many versions of one resource edits may build on.
+    pub versions_max: usize,
+    /// How many settled conflicts a building keeps for people to look at.
+    pub settled_max: usize,
+    /// How many conflicts of a building may be open at once.
+    pub open_max: usize,
+    /// Resources whose documents a building holds. Beyond, those that nobody has edited lately and that the origin has
+    /// are let go.
+    pub resources_max: usize,
+    /// Bytes of one document.
+    pub document_bytes_max: usize,
+}
+
+impl Default for EditSettings {
+    fn default() -> Self {
+        EditSettings {
+            rules: Rules::default(),
+            timeout_ms: [60_000; 4],
+            edit_id_ms: 7 * 86_400_000,
+            edit_ids_max: 65_536,
+            versions_ms: 900_000,
+            versions_max: 256,
+            settled_max: 1024,
+            open_max: 4096,
+            resources_max: 16_384,
+            document_bytes_max: 4 << 20,
         }
     }
 }

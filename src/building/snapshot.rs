@@ -9,10 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Corrupt};
-use super::command::Place;
 use super::dedup::{Dedup, DedupImage};
-use super::event::{Event, GrantCause, LockGranted, LockedTarget, Scope, Sighting};
-use super::rooms::{Rooms, sightings};
+use super::answers::{Answers, AnswersImage};
+use super::conflict::{Conflicts, ConflictsImage};
+use super::event::{Event, GrantCause, LockGranted, Seqs};
+use super::log_clock::LogClock;
+use super::resources::{ResourceImage, Resources};
+use super::rooms::Rooms;
 use super::{Building, Settings};
 use crate::id::{BuildingId, RoomId};
 use crate::lock::Token;
@@ -25,9 +28,13 @@ struct Image {
     last_token: Option<Token>,
     dedup: DedupImage,
     /// What rooms keep; an event that several messages share is here once.
-    events: Vec<Arc<Event>>,
+    events: Vec<Event>,
     rooms: Vec<RoomImage>,
-    locks: Vec<LockGranted>,
+    locks: Vec<Arc<LockGranted>>,
+    clock: LogClock,
+    resources: Vec<ResourceImage>,
+    answers: AnswersImage,
+    conflicts: ConflictsImage,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,12 +48,12 @@ struct RoomImage {
 impl Building {
     pub(super) fn to_image(&self) -> Vec<u8> {
         let mut events = Vec::new();
-        let mut shared: HashMap<*const Event, u32> = HashMap::new();
+        let mut shared: HashMap<usize, u32> = HashMap::new();
         let mut rooms = Vec::new();
         for room in self.rooms.sorted() {
             let mut kept = Vec::with_capacity(room.kept.len());
             for one in &room.kept {
-                let index = *shared.entry(Arc::as_ptr(&one.event)).or_insert_with(|| {
+                let index = *shared.entry(one.event.address()).or_insert_with(|| {
                     events.push(one.event.clone());
                     events.len() as u32 - 1
                 });
@@ -60,7 +67,11 @@ impl Building {
             dedup: self.dedup.image(),
             events,
             rooms,
-            locks: self.table.iter().map(lock_image).collect(),
+            locks: self.table.iter().map(|lock| Arc::new(lock_image(lock))).collect(),
+            clock: self.clock,
+            resources: self.resources.image(),
+            answers: self.answers.image(),
+            conflicts: self.conflicts.image(),
         };
         codec::encode(&image, "snapshot")
     }
@@ -77,6 +88,10 @@ impl Building {
             building.table.insert(lock);
         }
         building.table.set_last(image.last_token);
+        building.clock = image.clock;
+        building.resources = Resources::from_image(image.resources, &building.settings.edits);
+        building.answers = Answers::from_image(image.answers);
+        building.conflicts = Conflicts::from_image(image.conflicts);
         Ok(building)
     }
 
@@ -87,14 +102,15 @@ impl Building {
     }
 }
 
-fn restore_room(rooms: &mut Rooms, image: &RoomImage, events: &[Arc<Event>], bounds: &Settings) -> Result<(), Corrupt> {
+fn restore_room(rooms: &mut Rooms, image: &RoomImage, events: &[Event], bounds: &Settings) -> Result<(), Corrupt> {
     let kept_len = image.kept.len() as u64;
     let first = image.seq.checked_sub(kept_len).ok_or(Corrupt::Malformed("room history"))?;
     let room = rooms.intern(&image.id);
     rooms.start_at(room, first);
     for (&(index, target), seq) in image.kept.iter().zip(first.saturating_add(1)..) {
         let event = events.get(index as usize).ok_or(Corrupt::Malformed("event index"))?;
-        let told = sightings(event).any(|(t, seen)| t == target && seen.room == image.id && seen.seq == seq);
+        let target = target as usize;
+        let told = event.sightings().any(|s| s.target == target && *s.room == image.id && s.seq == seq);
         if !told {
             return Err(Corrupt::Malformed("room history"));
         }
@@ -105,27 +121,5 @@ fn restore_room(rooms: &mut Rooms, image: &RoomImage, events: &[Arc<Event>], bou
 
 /// A lock in the form of the event that would grant it. The numbers of its messages belong to the rooms and are left out.
 fn lock_image(lock: &Lock) -> LockGranted {
-    let targets = lock.targets.iter().map(|target| LockedTarget {
-        resource: target.resource.clone(),
-        scope: match target.place {
-            Place::Building(_) => Scope::Building,
-            Place::Floor(_) => Scope::Floor,
-            Place::Item(_) => Scope::Item,
-        },
-        seen: target.place.rooms().iter().map(|room| Sighting { room: room.clone(), seq: 0 }).collect(),
-    });
-    LockGranted {
-        at: lock.at,
-        token: lock.token,
-        lock_type: lock.lock_type,
-        targets: targets.collect(),
-        session: lock.session.clone(),
-        user: lock.user.clone(),
-        username: lock.username.clone(),
-        legacy: lock.legacy,
-        ttl_ms: lock.ttl_ms,
-        held_since: lock.held_since,
-        metadata: lock.metadata.clone(),
-        cause: GrantCause::Asked,
-    }
+    LockGranted { seqs: Seqs::new(), cause: GrantCause::Asked, ..LockGranted::clone(&lock.granted) }
 }

@@ -43,6 +43,7 @@ impl<'a> Draft<'a> {
                 break;
             }
         }
+        self.decide_due_conflicts();
         self.wake();
         Reply::Done
     }

@@ -45,12 +45,12 @@ impl Building {
     }
 
     /// A lock that this decision grants.
-    pub(super) fn view_of_grant(&self, granted: &LockGranted, targets: &[Target], left_ms: u64) -> LockView {
+    pub(super) fn view_of_grant(&self, granted: &LockGranted, left_ms: u64) -> LockView {
         LockView {
             id: LockId(granted.token),
             token: granted.token,
             lock_type: granted.lock_type,
-            targets: targets.into(),
+            targets: granted.targets.clone(),
             session: granted.session.clone(),
             user: granted.user.clone(),
             username: granted.username.clone(),
@@ -104,6 +104,10 @@ impl Building {
     }
 
     /// The youngest lock that covers the target exclusively.
+    pub(super) fn covering(&self, now: Mono, target: &Target) -> Option<&Lock> {
+        self.fence(now, target).and_then(|token| self.table.get(token))
+    }
+
     fn fence(&self, now: Mono, target: &Target) -> Option<Token> {
         let above = floors(&target.place).iter().map(Node::Floor);
         let nodes = above.chain([Node::Building, Node::Item(&target.resource)]);

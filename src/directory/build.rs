@@ -68,7 +68,7 @@ impl Builder {
         let Ok(room) = RoomId::new(id.as_str()) else {
             return rejected;
         };
-        if self.is_taken(id.as_str()) {
+        if self.is_taken(&room) {
             return vec![Rejected::Duplicate(id.as_str().into())];
         }
         // The building is there before its floors, so that a floor of the same id is found out.
@@ -77,7 +77,7 @@ impl Builder {
 
         let mut rooms: Vec<Option<RoomId>> = Vec::with_capacity(floors.len());
         for floor in &mut floors {
-            if self.is_taken(floor.room.as_str()) {
+            if self.is_taken(&floor.room) {
                 rejected.push(Rejected::Duplicate(floor.room.as_str().into()));
                 rooms.push(None);
                 continue;
@@ -103,9 +103,10 @@ impl Builder {
         self.directory
     }
 
-    fn is_taken(&self, id: &str) -> bool {
-        let directory = &self.directory;
-        directory.items.contains_key(id) || directory.floors.contains_key(id) || directory.buildings.contains_key(id)
+    fn is_taken(&self, id: &RoomId) -> bool {
+        let Directory { items, floors, buildings, .. } = &self.directory;
+        let building = BuildingId::of_lone_room(id);
+        items.contains_key(id.as_str()) || floors.contains_key(id) || buildings.contains_key(&building)
     }
 
     fn order_floors(&mut self, id: &BuildingId, mut rooms: Vec<RoomId>) {
@@ -118,7 +119,7 @@ impl Builder {
 
     fn add_item(&mut self, item: ItemDraft, kind: ItemKind, rooms: &[Option<RoomId>]) -> Result<(), Rejected> {
         let id: Box<str> = item.id.as_str().into();
-        if self.is_taken(&id) {
+        if self.is_taken(&RoomId::of_resource(&item.id)) {
             return Err(Rejected::Duplicate(id));
         }
         let mut floors: Vec<RoomId> = item.floors.iter().filter_map(|at| rooms.get(*at)?.clone()).collect();

@@ -124,20 +124,20 @@ impl Directory {
     pub fn building_of_room(&self, room: &RoomId) -> Option<&BuildingId> {
         match self.floors.get(room) {
             Some(floor) => Some(&floor.building),
-            None => self.buildings.get_key_value(room.as_str()).map(|(id, _)| id),
+            None => self.buildings.get_key_value(&BuildingId::of_lone_room(room)).map(|(id, _)| id),
         }
     }
 
     /// Where a resource is, if it is known.
     pub fn locate(&self, resource: &ResourceId) -> Option<Located<'_>> {
-        let id = resource.as_str();
-        if let Some(spot) = self.items.get(id) {
+        if let Some(spot) = self.items.get(resource.as_str()) {
             return Some(Located::Item { floors: &self.spans[spot.span as usize], kind: spot.kind });
         }
-        if let Some((room, _)) = self.floors.get_key_value(id) {
+        let room = RoomId::of_resource(resource);
+        if let Some((room, _)) = self.floors.get_key_value(&room) {
             return Some(Located::Floor(room));
         }
-        self.buildings.get(id).map(|building| Located::Building(&building.room))
+        self.buildings.get(&BuildingId::of_lone_room(&room)).map(|building| Located::Building(&building.room))
     }
 
     /// Where a command about `resource` belongs; `None` when nothing says so (`room_required`).

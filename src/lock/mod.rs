@@ -1,5 +1,6 @@
 //! Editing locks: multi-granularity locks (Gray) with leases, fencing tokens, a fair queue and editing requests.
 
+pub(crate) mod ascending;
 pub(crate) mod closure;
 pub mod guard;
 pub(crate) mod lease;
@@ -74,7 +75,7 @@ pub struct Ticket(pub u64);
 pub struct RequestId(pub u64);
 
 /// The number behind `prefix` in base 36, written canonically.
-fn parse_base36(text: &str, prefix: &str) -> Option<u64> {
+pub(crate) fn parse_base36(text: &str, prefix: &str) -> Option<u64> {
     let digits = text.strip_prefix(prefix)?;
     if digits.is_empty() || digits.len() > 12 || (digits.len() > 1 && digits.starts_with('0')) {
         return None;
@@ -89,7 +90,7 @@ fn parse_base36(text: &str, prefix: &str) -> Option<u64> {
     })
 }
 
-fn write_base36(f: &mut fmt::Formatter<'_>, prefix: &str, mut n: u64) -> fmt::Result {
+pub(crate) fn write_base36(f: &mut fmt::Formatter<'_>, prefix: &str, mut n: u64) -> fmt::Result {
     let mut digits = [0u8; 13];
     let mut at = digits.len();
     loop {

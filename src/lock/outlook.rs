@@ -14,7 +14,7 @@ use super::queue::{Queue, Waiter};
 use super::small_set::SmallSet;
 use super::table::{Lock, Table};
 use super::{LockType, Ticket, Token};
-use crate::building::command::Target;
+use crate::building::command::Targets;
 use crate::id::SessionId;
 
 /// A lock that this decision grants.
@@ -22,7 +22,7 @@ use crate::id::SessionId;
 struct Grant {
     session: SessionId,
     lock_type: LockType,
-    targets: SmallVec<[Target; 1]>,
+    targets: Targets,
 }
 
 /// Table and queue as they will be.
@@ -45,15 +45,6 @@ pub(crate) struct Outlook<'a> {
 struct Change {
     less: NodeMap<Counts>,
     more: NodeMap<Counts>,
-}
-
-/// Why a lock cannot be granted now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Obstacle {
-    /// Others hold it.
-    Held,
-    /// Others have come before.
-    Waiters,
 }
 
 impl<'a> Outlook<'a> {
@@ -91,14 +82,14 @@ impl<'a> Outlook<'a> {
         }
     }
 
-    pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &[Target]) {
+    pub(crate) fn grant(&mut self, session: &SessionId, lock_type: LockType, targets: &Targets) {
         if self.quiet {
             return;
         }
         if let Some(change) = self.change.get_mut() {
             change.more.add(&closure(lock_type, targets));
         }
-        self.grants.push(Grant { session: session.clone(), lock_type, targets: targets.into() });
+        self.grants.push(Grant { session: session.clone(), lock_type, targets: targets.clone() });
     }
 
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
@@ -155,30 +146,28 @@ impl<'a> Outlook<'a> {
         self.table.conflicting(wanted, max, |lock| lock.session == *session || self.released.contains(lock.token))
     }
 
-    /// Whether the lock can be granted to a newcomer; if so or not, which earlier waiters it passes.
-    pub(crate) fn obstacle(
-        &self,
-        wanted: &Closure<'_>,
-        session: &SessionId,
-    ) -> (Option<Obstacle>, SmallVec<[Ticket; 2]>) {
-        let held = self.held_by_others(wanted, session).then_some(Obstacle::Held);
+    /// Whether anybody who came earlier keeps a newcomer from having this closure. Looks no further than the first.
+    pub(crate) fn stands_behind(&self, wanted: &Closure<'_>, session: &SessionId) -> bool {
         if !self.guards.hold(Guard::Fifo) || !self.queue.may_conflict(wanted) {
-            return (held, SmallVec::new());
+            return false;
         }
         let asker = self.standing(session);
-        let (mut passes, mut behind) = (SmallVec::new(), None);
-        let wanted = NodeMap::of(wanted);
-        for other in self.waiters().filter(|other| other.actor.session != *session) {
-            if !other.meets(&wanted) {
-                continue;
-            }
-            if asker.blocks(other) {
-                passes.push(other.ticket);
-            } else {
-                behind = Some(Obstacle::Waiters);
-            }
+        self.rivals(wanted, session).any(|other| !asker.blocks(other))
+    }
+
+    /// Which earlier waiters a newcomer passes: those who wait for what its session holds. Looks at everybody who waits.
+    pub(crate) fn passes(&self, wanted: &Closure<'_>, session: &SessionId) -> SmallVec<[Ticket; 2]> {
+        if !self.guards.hold(Guard::Fifo) || !self.queue.may_conflict(wanted) {
+            return SmallVec::new();
         }
-        (held.or(behind), passes)
+        let asker = self.standing(session);
+        self.rivals(wanted, session).filter(|other| asker.blocks(other)).map(|other| other.ticket).collect()
+    }
+
+    /// Waiters of other sessions who want something of this closure.
+    fn rivals(&self, wanted: &Closure<'_>, session: &SessionId) -> impl Iterator<Item = &'a Waiter> {
+        let wanted = NodeMap::of(wanted);
+        self.waiters().filter(move |other| other.actor.session != *session && other.meets(&wanted))
     }
 
     /// Whether a waiter's turn has come.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::closure::{Closure, Counts, Mode, NodeMap, closure, conflict};
 use super::table::{Lock, same_resources};
 use super::{LockType, Ticket};
-use crate::building::command::{Actor, Target};
+use crate::building::command::{Actor, Target, Targets};
 use crate::id::SessionId;
 use crate::time::Mono;
 
@@ -25,7 +25,7 @@ pub(crate) struct Waiter {
     pub(crate) ticket: Ticket,
     pub(crate) actor: Actor,
     pub(crate) lock_type: LockType,
-    pub(crate) targets: SmallVec<[Target; 1]>,
+    pub(crate) targets: Targets,
     pub(crate) ttl_ms: u64,
     pub(crate) metadata: Option<Box<str>>,
     pub(crate) since: Mono,

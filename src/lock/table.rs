@@ -7,37 +7,35 @@
 
 mod check;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use super::ascending::Ascending;
 use super::closure::{Closure, Counts, Mode, Node, closure, conflict};
 use super::lease::Lease;
 use super::small_set::SmallSet;
 use super::{LockType, Token};
 use crate::building::command::{Actor, Place, Target};
-use crate::building::event::{LockGranted, LockedTarget, Scope};
-use crate::id::{ResourceId, RoomId, SessionId, UserId};
-use crate::time::Wall;
+use crate::building::event::LockGranted;
+use crate::id::{ResourceId, RoomId, SessionId};
 
-/// A lock that is held.
+/// A lock that is held: everything that its grant says, and a lease.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock {
-    pub(crate) token: Token,
-    pub(crate) lock_type: LockType,
-    pub(crate) targets: SmallVec<[Target; 1]>,
-    pub(crate) session: SessionId,
-    pub(crate) user: UserId,
-    pub(crate) username: Arc<str>,
-    pub(crate) legacy: bool,
-    /// As granted; the lease has the one that runs.
-    pub(crate) ttl_ms: u64,
-    pub(crate) at: Wall,
-    pub(crate) held_since: Wall,
-    pub(crate) metadata: Option<Box<str>>,
+    pub(crate) granted: Arc<LockGranted>,
     pub(crate) lease: Lease,
+}
+
+impl Deref for Lock {
+    type Target = LockGranted;
+
+    fn deref(&self) -> &LockGranted {
+        &self.granted
+    }
 }
 
 impl Lock {
@@ -112,7 +110,7 @@ struct Spot {
 /// The locks of a building.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    locks: BTreeMap<Token, Box<Lock>>,
+    locks: Ascending<Token, Box<Lock>>,
     by_session: HashMap<SessionId, SmallSet<Token>, RandomState>,
     building: Holders,
     rooms: HashMap<RoomId, Spot, RandomState>,
@@ -123,42 +121,29 @@ pub(crate) struct Table {
 
 impl Table {
     /// Takes in what the log says. A token that is held already changes nothing.
-    pub(crate) fn insert(&mut self, granted: &LockGranted) {
+    pub(crate) fn insert(&mut self, granted: &Arc<LockGranted>) {
         let token = granted.token;
-        if granted.targets.is_empty() || self.locks.contains_key(&token) {
+        if granted.targets.is_empty() || self.locks.get(token).is_some() {
             return;
         }
-        let lock = Box::new(Lock {
-            token,
-            lock_type: granted.lock_type,
-            targets: granted.targets.iter().map(target).collect(),
-            session: granted.session.clone(),
-            user: granted.user.clone(),
-            username: granted.username.clone(),
-            legacy: granted.legacy,
-            ttl_ms: granted.ttl_ms,
-            at: granted.at,
-            held_since: granted.held_since,
-            metadata: granted.metadata.clone(),
-            lease: Lease::unarmed(granted.ttl_ms),
-        });
+        let lock = Box::new(Lock { granted: granted.clone(), lease: Lease::unarmed(granted.ttl_ms) });
         self.enter(&lock);
         self.locks.insert(token, lock);
         self.last = self.last.max(Some(token));
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Box<Lock>> {
-        let lock = self.locks.remove(&token)?;
+        let lock = self.locks.remove(token)?;
         self.leave(&lock);
         Some(lock)
     }
 
     pub(crate) fn get(&self, token: Token) -> Option<&Lock> {
-        self.locks.get(&token).map(|lock| &**lock)
+        self.locks.get(token).map(|lock| &**lock)
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Lock> {
-        self.locks.get_mut(&token).map(|lock| &mut **lock)
+        self.locks.get_mut(token).map(|lock| &mut **lock)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -182,7 +167,7 @@ impl Table {
 
     /// All locks, in order of token.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.values().map(|lock| &**lock)
+        self.locks.iter().map(|(_, lock)| &**lock)
     }
 
     pub(crate) fn of_session<'a>(&'a self, session: &SessionId) -> impl Iterator<Item = &'a Lock> + use<'a> {
@@ -254,9 +239,9 @@ impl Table {
         if let Some(mode) = mode_at(&closure, Node::Building) {
             self.building.add(mode, token);
         }
-        for target in &lock.targets {
+        for target in &lock.targets[..] {
             for room in target.place.rooms() {
-                let spot = at(&mut self.rooms, room);
+                let spot = self.rooms.entry(room.clone()).or_default();
                 // A lock that names a room twice is there once.
                 if spot.locks.insert(token)
                     && let Some(mode) = mode_at(&closure, Node::Floor(room))
@@ -264,7 +249,6 @@ impl Table {
                     spot.holders.add(mode, token);
                 }
             }
-            // A resource is mostly free before.
             let spot = self.resources.entry(target.resource.clone()).or_default();
             if spot.locks.insert(token)
                 && let Some(mode) = mode_at(&closure, Node::Item(&target.resource))
@@ -272,7 +256,7 @@ impl Table {
                 spot.holders.add(mode, token);
             }
         }
-        at(&mut self.by_session, &lock.session).insert(token);
+        self.by_session.entry(lock.session.clone()).or_default().insert(token);
         self.views += usize::from(lock.is_view());
     }
 
@@ -290,7 +274,7 @@ impl Table {
             }
             spot.locks.is_empty()
         };
-        for target in &lock.targets {
+        for target in &lock.targets[..] {
             for room in target.place.rooms() {
                 tidy(&mut self.rooms, room, |spot| leave(spot, Node::Floor(room)));
             }
@@ -315,14 +299,6 @@ fn mode_at(closure: &Closure<'_>, node: Node<'_>) -> Option<Mode> {
     there.map(|(_, mode)| *mode)
 }
 
-/// What is kept under a key, made when there is nothing yet. Mostly there is something.
-fn at<'m, K: Clone + Eq + std::hash::Hash, V: Default>(map: &'m mut HashMap<K, V, RandomState>, key: &K) -> &'m mut V {
-    if !map.contains_key(key) {
-        map.insert(key.clone(), V::default());
-    }
-    map.get_mut(key).expect("it was put there just now if it was not there before")
-}
-
 /// Changes what is kept under a key, and forgets it when `change` says that nothing is left.
 fn tidy<K: Eq + std::hash::Hash, V>(
     map: &mut HashMap<K, V, RandomState>,
@@ -332,15 +308,4 @@ fn tidy<K: Eq + std::hash::Hash, V>(
     if map.get_mut(key).is_some_and(change) {
         map.remove(key);
     }
-}
-
-/// A locked thing as it was asked for. A log that names no room for it puts it nowhere.
-fn target(locked: &LockedTarget) -> Target {
-    let rooms = || locked.seen.iter().map(|seen| seen.room.clone());
-    let place = match (locked.scope, locked.seen.first()) {
-        (Scope::Building, Some(seen)) => Place::Building(seen.room.clone()),
-        (Scope::Floor, Some(seen)) => Place::Floor(seen.room.clone()),
-        _ => Place::Item(rooms().collect()),
-    };
-    Target { resource: locked.resource.clone(), place }
 }

@@ -4,8 +4,7 @@
 //! only moves the lease's own deadline, and the entry is armed again when it comes up. So a renewal costs nothing
 //! here, and a lock that is released leaves nothing behind.
 
-use std::collections::BTreeSet;
-
+use super::ascending::Ascending;
 use super::{RequestId, Ticket, Token};
 use crate::time::Mono;
 
@@ -19,11 +18,11 @@ pub(crate) enum Timer {
 
 /// All entries, the next one first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Timers(BTreeSet<(Mono, Timer)>);
+pub(crate) struct Timers(Ascending<(Mono, Timer), ()>);
 
 impl Timers {
     pub(crate) fn next(&self) -> Option<Mono> {
-        self.0.first().map(|(at, _)| *at)
+        self.0.first_key().map(|(at, _)| at)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -31,12 +30,12 @@ impl Timers {
     }
 
     pub(crate) fn contains(&self, at: Mono, timer: Timer) -> bool {
-        self.0.contains(&(at, timer))
+        self.0.get((at, timer)).is_some()
     }
 
     /// What is due, in order of time.
     pub(crate) fn due(&self, now: Mono) -> impl Iterator<Item = Timer> {
-        self.0.iter().take_while(move |(at, _)| *at <= now).map(|(_, timer)| *timer)
+        self.0.iter().map(|(key, ())| key).take_while(move |(at, _)| *at <= now).map(|(_, timer)| timer)
     }
 
     /// Moves an entry; `armed` is where it was and will be.
@@ -46,12 +45,12 @@ impl Timers {
         }
         self.disarm(*armed, timer);
         *armed = Some(at);
-        self.0.insert((at, timer));
+        self.0.insert((at, timer), ());
     }
 
     pub(crate) fn disarm(&mut self, armed: Option<Mono>, timer: Timer) {
         if let Some(at) = armed {
-            self.0.remove(&(at, timer));
+            self.0.remove((at, timer));
         }
     }
 }

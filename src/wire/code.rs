@@ -73,6 +73,18 @@ codes! {
     WAIT_TIMED_OUT "wait_timed_out" true NOT_DONE;
     /// The waiter gave up.
     WAIT_CANCELLED "wait_cancelled" false NOT_DONE;
+    /// The version that the edit builds on is older than what is kept: reload.
+    BASE_TOO_OLD "base_too_old" false NOT_DONE;
+    /// The version that the edit builds on does not exist yet.
+    BASE_AHEAD "base_ahead" false NOT_DONE;
+    /// The change cannot be made on this document.
+    BAD_EDIT "bad_edit" false NOT_DONE;
+    /// No such conflict, or not the asker's.
+    CONFLICT_NOT_FOUND "conflict_not_found" false NOT_DONE;
+    /// Somebody has settled the conflict already.
+    ALREADY_RESOLVED "already_resolved" false NOT_DONE;
+    /// The conflict has changed since it was looked at.
+    REVISION_CHANGED "revision_changed" true NOT_DONE;
     /// A named bound is reached.
     LIMIT "limit" true NOT_DONE;
     /// Too many messages in too short a time; this one was not looked at.

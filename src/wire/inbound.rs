@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::code::{self, ErrorCode};
 use super::field::{Raw, Wrong, bad, bounded_patch, handle, id, millis, need, need_id, object, shorten, text, words};
+use super::inbound_edit::{self, Edit, Resolve, Restore, SyncItem};
 use super::json::deeper_than;
 use crate::building::command::HolderAnswer;
 use crate::id::{BadId, ResourceId, RoomId};
@@ -24,6 +25,8 @@ pub struct Bounds {
     pub metadata_bytes: usize,
     /// Resources in one `acquire_lock`.
     pub resources_max: usize,
+    /// Changes in one `edit`.
+    pub changes_max: usize,
 }
 
 /// Why a frame was not understood.
@@ -207,6 +210,16 @@ pub enum ClientMessage<'a> {
         /// Skip up to and including this person.
         after: Option<Cow<'a, str>>,
     },
+    /// Change a document.
+    Edit(Box<Edit<'a>>),
+    /// Edits that were made offline, in order.
+    Sync(Vec<SyncItem<'a>>),
+    /// Settle a conflict.
+    ResolveConflict(Resolve),
+    /// Bring back what lost in a settled conflict.
+    RestoreValue(Restore),
+    /// The sender's conflicts that wait to be settled.
+    ListConflicts,
     /// A sign of life.
     Heartbeat,
     /// Wants a `pong`.
@@ -283,7 +296,7 @@ pub fn lock_type(text: &str) -> Option<LockType> {
 }
 
 impl<'a> Envelope<'a> {
-    fn message(&self, bounds: &Bounds) -> Result<ClientMessage<'a>, Wrong> {
+    fn message(&self, frame: &'a str, bounds: &Bounds) -> Result<ClientMessage<'a>, Wrong> {
         let kind = need("type", &self.r#type)?;
         let max = bounds.metadata_bytes;
         Ok(match &*kind {
@@ -357,6 +370,11 @@ impl<'a> Envelope<'a> {
                 room: need_id("room_id", &self.room_id, RoomId::new)?,
                 after: text("after", &self.after)?,
             },
+            "edit" => ClientMessage::Edit(Box::new(inbound_edit::edit(frame, bounds)?)),
+            "sync" => ClientMessage::Sync(inbound_edit::sync(frame, bounds)?),
+            "resolve_conflict" => ClientMessage::ResolveConflict(inbound_edit::resolve(frame)?),
+            "restore_value" => ClientMessage::RestoreValue(inbound_edit::restore(frame)?),
+            "list_conflicts" => ClientMessage::ListConflicts,
             "hello" => self.hello()?,
             other => {
                 let detail = format!("there is no message type {:?}", shorten(other));
@@ -496,7 +514,7 @@ pub fn parse<'a>(frame: &'a str, bounds: &Bounds) -> Result<Inbound<'a>, Misunde
     if id.is_some_and(|id| id.len() > 128) {
         return Err(fail(code::TOO_LARGE, "id: at most 128 bytes of JSON are allowed".to_owned(), None));
     }
-    match envelope.message(bounds) {
+    match envelope.message(frame, bounds) {
         Ok(message) => Ok(Inbound { id, message }),
         Err(Wrong(code, detail)) => Err(fail(code, detail, id)),
     }
@@ -506,7 +524,7 @@ pub fn parse<'a>(frame: &'a str, bounds: &Bounds) -> Result<Inbound<'a>, Misunde
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { json_depth: 64, metadata_bytes: 8192, resources_max: 64 };
+    const BOUNDS: Bounds = Bounds { json_depth: 64, metadata_bytes: 8192, resources_max: 64, changes_max: 1024 };
 
     fn code_of(frame: &str) -> &'static str {
         parse(frame, &BOUNDS).expect_err(frame).code.name

@@ -85,6 +85,18 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// A JSON value that is already text, under a key that may need escaping.
+    pub fn raw_text_key(&mut self, key: &str, value: &str) -> &mut Self {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        string(self.out, key);
+        self.out.push(b':');
+        self.out.extend_from_slice(value.as_bytes());
+        self
+    }
+
     /// A JSON value that is already text, or `null`.
     pub fn raw_or_null(&mut self, key: &str, value: Option<&str>) -> &mut Self {
         self.raw(key, value.unwrap_or("null"))

@@ -6,5 +6,7 @@
 pub mod code;
 mod field;
 pub mod inbound;
+pub mod inbound_edit;
 pub mod json;
 pub mod outbound;
+pub mod outbound_edit;

@@ -4,8 +4,8 @@
 
 use super::code::{CloseCode, ErrorCode};
 use super::json::{self, Object};
-use crate::building::command::{HolderAnswer, HolderState, LockView};
-use crate::building::event::{Broadcast, Event, LockGranted, LockReleased, LockedTarget, Sighting};
+use crate::building::command::{HolderAnswer, HolderState, LockView, Target};
+use crate::building::event::{Broadcast, Event, LockGranted, LockReleased, Seen};
 use crate::building::notice::{Notice, RequestEnd, WaitEnd};
 use crate::id::{RoomId, UserId};
 use crate::lock::{LockId, LockType, Token};
@@ -35,14 +35,14 @@ impl HolderState {
     }
 }
 
-fn open<'a>(out: &'a mut Vec<u8>, kind: &str, at: Wall) -> Object<'a> {
+pub(super) fn open<'a>(out: &'a mut Vec<u8>, kind: &str, at: Wall) -> Object<'a> {
     let mut object = Object::new(out);
     object.plain("type", kind).ascii("timestamp", &at.rfc3339());
     object
 }
 
 /// Names the message that a direct reply belongs to. The `id` itself is carried by its one `ack` or `error` alone.
-fn echo(object: &mut Object, id: Option<&str>) {
+pub(super) fn echo(object: &mut Object, id: Option<&str>) {
     if let Some(id) = id {
         object.raw("request_id", id);
     }
@@ -326,7 +326,7 @@ pub fn room_agreed(out: &mut Vec<u8>, room: &RoomId, locks: &[LockView], epoch: 
         Recovery::NotAsked => {}
         Recovery::Missed(missed) => {
             o.bool("recovered", true);
-            o.list("missed", missed, |out, m| event(out, epoch, m.event, m.target, room));
+            o.list("missed", missed, |out, m| event(out, epoch, m.event, m.seen));
         }
         Recovery::Lost(reason) => {
             o.bool("recovered", false).plain("reason", reason);
@@ -363,30 +363,33 @@ pub fn batch<'a>(out: &mut Vec<u8>, at: Wall, messages: impl Iterator<Item = &'a
     o.end();
 }
 
-/// One event as the members of `room` see it. `target` chooses among the things that a lock event covers.
-pub fn event(out: &mut Vec<u8>, epoch: &str, event: &Event, target: usize, room: &RoomId) {
+/// One event as the members of a room see it.
+pub fn event(out: &mut Vec<u8>, epoch: &str, event: &Event, seen: Seen<'_>) {
     match event {
         Event::Broadcast(b) => broadcast(out, epoch, b),
         Event::LockGranted(g) => {
-            if let Some((target, seen)) = sighting(&g.targets, target, room) {
+            if let Some(target) = g.targets.get(seen.target) {
                 lock_acquired(out, epoch, g, target, seen);
             }
         }
         Event::LockReleased(r) => {
-            if let Some((target, seen)) = sighting(&r.targets, target, room) {
+            if let Some(target) = r.targets.get(seen.target) {
                 lock_released(out, epoch, r, target, seen);
             }
         }
+        Event::Edited(edited) => super::outbound_edit::resource_updated(out, epoch, edited, seen),
+        // No room sees these.
+        Event::Adopted(_)
+        | Event::Answered(_)
+        | Event::Stored(_)
+        | Event::ConflictOpened(_)
+        | Event::ConflictEscalated(_)
+        | Event::ConflictSettled(_) => {}
     }
 }
 
-fn sighting<'a>(targets: &'a [LockedTarget], target: usize, room: &RoomId) -> Option<(&'a LockedTarget, &'a Sighting)> {
-    let target = targets.get(target)?;
-    Some((target, target.seen.iter().find(|seen| seen.room == *room)?))
-}
-
-fn position(o: &mut Object, seen: &Sighting, epoch: &str) {
-    o.text("room_id", seen.room.as_str()).int("seq", seen.seq).text("epoch", epoch);
+pub(super) fn position(o: &mut Object, room: &RoomId, seq: u64, epoch: &str) {
+    o.text("room_id", room.as_str()).int("seq", seq).text("epoch", epoch);
 }
 
 /// `broadcast`.
@@ -400,29 +403,29 @@ pub fn broadcast(out: &mut Vec<u8>, epoch: &str, b: &Broadcast) {
     if let Some(id) = &b.client_msg_id {
         o.text("client_msg_id", id);
     }
-    position(&mut o, &b.seen, epoch);
+    position(&mut o, &b.seen.room, b.seen.seq, epoch);
     o.end();
 }
 
 /// `lock_acquired`.
-pub fn lock_acquired(out: &mut Vec<u8>, epoch: &str, g: &LockGranted, target: &LockedTarget, seen: &Sighting) {
+pub fn lock_acquired(out: &mut Vec<u8>, epoch: &str, g: &LockGranted, target: &Target, seen: Seen<'_>) {
     let mut o = open(out, "lock_acquired", g.at);
     o.plain("lock_id", LockId(g.token)).plain("lock_type", g.lock_type.as_str());
     o.text("resource_id", target.resource.as_str());
     o.text("user_id", g.user.as_str()).text("username", &g.username);
     o.ascii("acquired_at", &g.at.rfc3339()).ascii("expires_at", &g.at.plus(g.ttl_ms).rfc3339());
-    position(&mut o, seen, epoch);
+    position(&mut o, seen.room, seen.seq, epoch);
     o.end();
 }
 
 /// `lock_released`.
-pub fn lock_released(out: &mut Vec<u8>, epoch: &str, r: &LockReleased, target: &LockedTarget, seen: &Sighting) {
+pub fn lock_released(out: &mut Vec<u8>, epoch: &str, r: &LockReleased, target: &Target, seen: Seen<'_>) {
     let mut o = open(out, "lock_released", r.at);
     o.plain("lock_id", LockId(r.token)).plain("lock_type", r.lock_type.as_str());
     o.text("resource_id", target.resource.as_str());
     o.text("user_id", r.user.as_str()).text("username", &r.username);
     o.plain("reason", r.reason.as_str());
-    position(&mut o, seen, epoch);
+    position(&mut o, seen.room, seen.seq, epoch);
     o.end();
 }
 
@@ -443,7 +446,7 @@ fn held(o: &mut Object, lock: &LockView) {
     o.plain("lock_id", lock.id).plain("lock_type", lock.lock_type.as_str());
     o.text("resource_id", first.resource.as_str());
     if lock.targets.len() > 1 {
-        o.list("resources", &lock.targets, |out, t| json::string(out, t.resource.as_str()));
+        o.list("resources", &lock.targets[..], |out, t| json::string(out, t.resource.as_str()));
     }
     o.int("fencing_token", lock.token.0);
     o.ascii("acquired_at", &lock.acquired_at.rfc3339()).ascii("expires_at", &lock.expires_at.rfc3339());
@@ -665,6 +668,10 @@ pub fn notice(out: &mut Vec<u8>, at: Wall, notice: &Notice, to: &UserId) {
             o.plain("lock_id", lock).text("resource_id", resource.as_str());
             o.with("by", |out| holder(out, by, Some(to)));
             o.end();
+        }
+        Notice::ConflictDetected { opened } => super::outbound_edit::conflict_detected(out, at, opened, 1, None, to),
+        Notice::ConflictResolved { opened, settled } => {
+            super::outbound_edit::conflict_resolved(out, at, opened, settled);
         }
     }
 }

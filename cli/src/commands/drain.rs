@@ -28,11 +28,12 @@ pub(super) async fn run(
     let request = DrainRequest { window_ms, reason: global.reason.clone() };
     let done = client.change(Method::POST, &path(&["drain"]), None, &request).await?;
     outcome(output, &done, |changed| {
-        format!(
-            "draining: {} connections over {}; nobody is admitted until the daemon is restarted",
-            changed.count,
-            span(window_ms)
-        )
+        let over = match changed.window_ms.unwrap_or(window_ms) {
+            0 if window_ms > 0 => "at once, since a drain was under way already".to_owned(),
+            0 => "at once".to_owned(),
+            window_ms => format!("over {}", span(window_ms)),
+        };
+        format!("draining: {} connections {over}; nobody is admitted until the daemon is restarted", changed.count)
     })?;
     Ok(Exit::Ok)
 }

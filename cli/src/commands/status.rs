@@ -25,7 +25,7 @@ pub(super) async fn status(mut client: Client, check: bool, output: &mut Output)
 }
 
 fn fields(status: &Status) -> Vec<(&'static str, String)> {
-    vec![
+    let mut fields = vec![
         ("state", status.state.clone()),
         ("version", status.version.clone()),
         ("up", format!("{} since {}", span(status.uptime_ms), status.started_at)),
@@ -35,9 +35,19 @@ fn fields(status: &Status) -> Vec<(&'static str, String)> {
         ("sessions", status.sessions.to_string()),
         ("rooms", status.rooms.to_string()),
         ("locks", format!("{} held, {} waiting", status.locks, status.waiters)),
-        ("buildings", status.buildings.to_string()),
+        ("buildings", format!("{} in use, {} known", status.buildings, status.directory.buildings)),
+        ("directory", {
+            let known = status.directory;
+            format!("{} floors, {} objects, {} routes", known.floors, known.objects, known.routes)
+        }),
         ("last token", status.last_token.to_string()),
-    ]
+    ];
+    if status.buildings_closed > 0 {
+        let more = status.buildings_closed.saturating_sub(status.closed.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        fields.push(("closed", format!("{}{more}: the log is damaged", status.closed.join(", "))));
+    }
+    fields
 }
 
 pub(super) async fn whoami(mut client: Client, output: &mut Output) -> Result<Exit, Failure> {

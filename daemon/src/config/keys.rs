@@ -32,6 +32,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 pub const KEYS: &[Key] = &[
     key("http.listen", Kind::Address),
     key("http.insecure", Kind::Flag),
+    key("http.allowed_hosts", Kind::Names),
     key("http.header_timeout_ms", Kind::Integer(100, HOUR_MS)),
     key("http.body_bytes_max", Kind::Integer(1024, GIB)),
     key("control.socket", Kind::Path),
@@ -44,6 +45,8 @@ pub const KEYS: &[Key] = &[
     key("engine.kind", Kind::Word(&["embedded", "memory"])),
     key("origin.kind", Kind::Word(&["directory", "none"])),
     key("origin.path", Kind::Path),
+    key("origin.write_back", Kind::Flag),
+    key("origin.write_back_ms", Kind::Integer(1, HOUR_MS)),
     key("hub.ping_ms", Kind::Integer(100, HOUR_MS)),
     key("hub.pong_ms", Kind::Integer(50, HOUR_MS)),
     key("hub.presence_diff_ms", Kind::Integer(1, 10_000)),

@@ -30,7 +30,7 @@ pub fn problem(config: &Config, set_by: &SetBy) -> Option<Problem> {
 }
 
 /// Loopback, also when written as an IPv4 address inside IPv6.
-fn is_loopback(ip: std::net::IpAddr) -> bool {
+pub fn is_loopback(ip: std::net::IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 

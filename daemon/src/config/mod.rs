@@ -70,6 +70,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Listen beyond loopback although nobody is authenticated.
     pub insecure: bool,
+    /// Names beside loopback's under which the daemon may be addressed and whose pages may speak to it.
+    pub allowed_hosts: Vec<String>,
     /// How long a request's head may take.
     pub header_timeout_ms: u64,
     /// The largest body of a REST request.
@@ -81,6 +83,7 @@ impl Default for Http {
         Http {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8790)),
             insecure: false,
+            allowed_hosts: Vec::new(),
             header_timeout_ms: 10_000,
             body_bytes_max: 1 << 20,
         }
@@ -176,11 +179,15 @@ pub struct Origin {
     pub kind: OriginKind,
     /// The folder of buildings, for [`OriginKind::Directory`].
     pub path: PathBuf,
+    /// Whether edits are written back to it.
+    pub write_back: bool,
+    /// For how long edits are gathered before they are written.
+    pub write_back_ms: u64,
 }
 
 impl Default for Origin {
     fn default() -> Self {
-        Origin { kind: OriginKind::default(), path: PathBuf::from("sample") }
+        Origin { kind: OriginKind::default(), path: PathBuf::from("sample"), write_back: true, write_back_ms: 500 }
     }
 }
 

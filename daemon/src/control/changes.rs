@@ -1,8 +1,8 @@
-//! What operators change. Each change is asked of the hub, then recorded: who, what, why, with which result.
+//! What operators change. Each change goes to the hub together with its audit record: who, what, to what, why. The hub
+//! adds the result and commits both in one transaction, so neither is ever there without the other.
 //!
 //! A change runs as a task of its own: an operator who hangs up in the middle neither stops it nor keeps it out of the
-//! audit. If the audit cannot be written the change has still happened; the answer then says `audited: false` and the
-//! daemon's log has the record.
+//! audit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,11 +20,12 @@ use axum::response::Response;
 
 use super::extract::{Admin, Input, Named, Operating};
 use super::failure::Failure;
-use super::records::{AuditEntry, RecordsError};
-use super::routes::{document, find_room};
+use super::routes::document;
 use super::server::{Server, wall_now};
 use super::{DRAIN_WINDOW_MS_MAX, REASON_BYTES_MAX};
-use crate::hub::ask::{Ask, Operator, Reply};
+use crate::hub::ask::{Ask, Drained, Reply};
+use crate::hub::operate::DONE;
+use crate::store::AuditRecord;
 
 type Answer = Result<Response, Failure>;
 type Shared = State<Arc<Server>>;
@@ -37,11 +38,10 @@ pub(super) async fn notice(
     Input(NoticeRequest { message, reason }): Input<NoticeRequest>,
 ) -> Answer {
     let reason = reason.map(check_reason).transpose()?;
-    find_room(&server, &room).await?;
-    let deed = Deed { action: "room.send", target: room.to_string(), reason, not_found: Code::RoomNotFound };
-    let ask = move |by, reply| Ask::Broadcast { room, message, by: Some(by), reply };
+    let deed = Deed { action: "room.send", target: room.to_string(), reason };
+    let ask = move |audit, reply| Ask::Notice { room, message, audit, reply };
     // The hub's figure is the message's sequence number.
-    change(server, peer, deed, ask, Count::One).await
+    change(server, peer, deed, ask, |_seq| Touched::ONE).await
 }
 
 /// `DELETE /v1/users/{id}`: end all sessions of a user.
@@ -51,15 +51,10 @@ pub(super) async fn kick_user(
     Named(user): Named<UserId>,
     Input(body): Input<ReasonRequest>,
 ) -> Answer {
-    let reason = check_reason(body.reason)?;
-    let deed = Deed {
-        action: "user.kick",
-        target: user.to_string(),
-        reason: Some(reason.clone()),
-        not_found: Code::UserNotFound,
-    };
-    let ask = move |by, reply| Ask::Kick { user: Some(user), session: None, reason, by, reply };
-    change(server, peer, deed, ask, Count::Touched).await
+    let reason = Some(check_reason(body.reason)?);
+    let deed = Deed { action: "user.kick", target: user.to_string(), reason };
+    let ask = move |audit, reply| Ask::Kick { user: Some(user), session: None, audit, reply };
+    change(server, peer, deed, ask, Touched::count).await
 }
 
 /// `DELETE /v1/sessions/{id}`: end one session.
@@ -69,15 +64,10 @@ pub(super) async fn kick_session(
     Named(session): Named<SessionId>,
     Input(body): Input<ReasonRequest>,
 ) -> Answer {
-    let reason = check_reason(body.reason)?;
-    let deed = Deed {
-        action: "session.kick",
-        target: session.to_string(),
-        reason: Some(reason.clone()),
-        not_found: Code::SessionNotFound,
-    };
-    let ask = move |by, reply| Ask::Kick { user: None, session: Some(session), reason, by, reply };
-    change(server, peer, deed, ask, Count::Touched).await
+    let reason = Some(check_reason(body.reason)?);
+    let deed = Deed { action: "session.kick", target: session.to_string(), reason };
+    let ask = move |audit, reply| Ask::Kick { user: None, session: Some(session), audit, reply };
+    change(server, peer, deed, ask, Touched::count).await
 }
 
 /// `DELETE /v1/locks/{id}` with `If-Match: TOKEN`: take a lock from its holder, if it is still the lock that was seen.
@@ -89,15 +79,10 @@ pub(super) async fn force_release(
     Input(body): Input<ReasonRequest>,
 ) -> Answer {
     let expected = expected_token(&headers)?;
-    let reason = check_reason(body.reason)?;
-    let deed = Deed {
-        action: "lock.force_release",
-        target: lock.to_string(),
-        reason: Some(reason.clone()),
-        not_found: Code::LockNotFound,
-    };
-    let ask = move |by, reply| Ask::ForceRelease { lock, expected, reason, by, reply };
-    change(server, peer, deed, ask, Count::One).await
+    let reason = Some(check_reason(body.reason)?);
+    let deed = Deed { action: "lock.force_release", target: lock.to_string(), reason };
+    let ask = move |audit, reply| Ask::ForceRelease { lock, expected, audit, reply };
+    change(server, peer, deed, ask, Touched::count).await
 }
 
 /// `POST /v1/drain`: send every client away over a window.
@@ -110,27 +95,30 @@ pub(super) async fn drain(
         let detail = format!("a drain window is at most {DRAIN_WINDOW_MS_MAX} ms, not {window_ms}");
         return Err(Failure::new(Code::BadRequest, detail));
     }
-    let deed = Deed {
-        action: "drain",
-        target: "daemon".into(),
-        reason: reason.map(check_reason).transpose()?,
-        not_found: Code::Internal,
-    };
-    let ask = move |by, reply| Ask::Drain { window_ms, by: Some(by), reply };
-    let answer = change(Arc::clone(&server), peer, deed, ask, Count::Any).await?;
+    let reason = reason.map(check_reason).transpose()?;
+    let deed = Deed { action: "drain", target: "daemon".into(), reason };
+    let ask = move |audit, reply| Ask::Drain { window_ms, audit: Some(audit), reply };
+    let told = |drained: Drained| Touched { count: drained.clients, window_ms: Some(drained.window_ms) };
+    let answer = change(Arc::clone(&server), peer, deed, ask, told).await?;
     server.draining.store(true, Ordering::Relaxed);
     Ok(answer)
 }
 
-/// What the hub's figure says about how much was changed.
+/// What the operator is told about the extent of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
-    /// Nothing: one thing was changed.
-    One,
-    /// So many, and none means that there was no such target.
-    Touched,
-    /// So many, and none is fine.
-    Any,
+struct Touched {
+    /// So many things were changed.
+    count: u64,
+    /// Over so long.
+    window_ms: Option<u64>,
+}
+
+impl Touched {
+    const ONE: Touched = Touched { count: 1, window_ms: None };
+
+    fn count(count: u64) -> Self {
+        Touched { count, window_ms: None }
+    }
 }
 
 /// What is done, to what, and why.
@@ -138,73 +126,47 @@ struct Deed {
     action: &'static str,
     target: String,
     reason: Option<String>,
-    /// What it means when there is no such target.
-    not_found: Code,
 }
 
-/// Asks, records, tells; to the end, whoever is still listening.
-async fn change(
+impl Deed {
+    /// The record of it, whose result the hub fills in.
+    fn record(&self, peer: &Peer) -> AuditRecord {
+        AuditRecord {
+            at_ms: wall_now().0,
+            actor: peer.actor().into(),
+            uid: peer.uid,
+            pid: peer.pid,
+            role: peer.role.as_str().into(),
+            action: self.action.into(),
+            target: self.target.as_str().into(),
+            reason: self.reason.as_deref().unwrap_or_default().into(),
+            result: "".into(),
+        }
+    }
+}
+
+/// Asks, and tells what became of it; to the end, whoever is still listening.
+async fn change<T: Send + 'static>(
     server: Arc<Server>,
     peer: Arc<Peer>,
     deed: Deed,
-    ask: impl FnOnce(Operator, Reply<u64>) -> Ask + Send + 'static,
-    count: Count,
+    ask: impl FnOnce(AuditRecord, Reply<T>) -> Ask + Send + 'static,
+    told: impl FnOnce(T) -> Touched + Send + 'static,
 ) -> Answer {
     let task = tokio::spawn(async move {
-        let by = Operator { name: peer.actor(), uid: peer.uid, pid: peer.pid, role: peer.role.as_str() };
-        let outcome = match server.ask(|reply| ask(by, reply)).await {
-            Ok(0) if count == Count::Touched => {
-                Err(Failure::new(deed.not_found, format!("{}: {:?}", deed.not_found.title(), deed.target)))
-            }
-            Ok(figure) => Ok(if count == Count::One { 1 } else { figure }),
-            Err(failure) => Err(failure.or_not_found(deed.not_found)),
-        };
-        let result = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| "ok");
-        let (action, target) = (deed.action, deed.target.clone());
-        let recorded = record(&server, &peer, deed, result).await;
-        let count = outcome?;
-        document(
-            "Changed",
-            Changed {
-                action: action.into(),
-                target,
-                count,
-                audited: recorded.is_ok(),
-                audit_id: recorded.unwrap_or_default(),
-            },
-        )
+        let mut record = deed.record(&peer);
+        let asked = record.clone();
+        let outcome = server.ask(|reply| ask(asked, reply)).await;
+        let result = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| DONE);
+        let Deed { action, target, reason } = deed;
+        let (actor, pid, role) = (peer.actor(), peer.pid, peer.role.as_str());
+        tracing::info!(actor, pid, role, action, target, reason, result, "an operator's change");
+        let Touched { count, window_ms } = told(outcome?);
+        record.result = DONE.into();
+        let audit_id = server.context.records.number(record).await.unwrap_or_default();
+        document("Changed", Changed { action: action.into(), target, count, window_ms, audited: true, audit_id })
     });
     task.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, format!("the change broke off: {error}"))))
-}
-
-/// Writes the audit record. The hub tells the streams of the topic `audit` once it is kept.
-async fn record(server: &Server, peer: &Peer, deed: Deed, result: &'static str) -> Result<Option<u64>, RecordsError> {
-    let entry = AuditEntry {
-        at_ms: wall_now().0,
-        actor: peer.actor(),
-        uid: peer.uid,
-        pid: peer.pid,
-        role: peer.role,
-        action: deed.action,
-        target: deed.target,
-        reason: deed.reason,
-        result,
-    };
-    tracing::info!(
-        actor = entry.actor,
-        pid = entry.pid,
-        role = entry.role.as_str(),
-        action = entry.action,
-        target = entry.target,
-        reason = entry.reason,
-        result,
-        "an operator's change"
-    );
-    let recorded = server.context.records.record(entry).await;
-    if let Err(error) = &recorded {
-        tracing::error!(?error, "the audit record above could not be stored");
-    }
-    recorded
 }
 
 /// A reason is a line of text: it is shown to the person concerned and in terminals.

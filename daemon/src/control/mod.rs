@@ -4,7 +4,8 @@
 //!
 //! - nothing here is reachable from the network: the router is served on the one socket that [`serve`] is given;
 //! - the kernel says who the peer is ([`peer`]); nothing in a request can raise its role;
-//! - every change leaves an audit record, even when the operator hangs up in the middle ([`changes`]);
+//! - every change leaves an audit record, in the same transaction, even when the operator hangs up in the middle
+//!   ([`changes`]);
 //! - an operator who looks never slows the hub: pages, shared snapshots ([`watch`]), bounded queues that drop and say so
 //!   ([`stream`]);
 //! - every refusal is `application/problem+json` with a code of [`arxosrt_core::control::code`].
@@ -33,7 +34,7 @@ use arxosrt_core::control::hello::{Limits, Role};
 use arxosrt_core::time::Wall;
 
 use crate::hub::ask::HubHandle;
-pub use records::{AuditEntry, Records, RecordsError};
+pub use records::{Records, RecordsError};
 pub use server::serve;
 pub use socket::{BindError, SocketFile, bind};
 

@@ -1,4 +1,5 @@
-//! What the control socket needs of the durable store: the audit, the history of locks, and replay.
+//! What the control socket needs of the durable store: the audit, the history of locks, and replay. A change's own audit
+//! record is not among it: that goes with the change, through the hub.
 //!
 //! A trait, so that the control socket does not know which engine keeps the records.
 
@@ -6,17 +7,18 @@ use std::future::Future;
 use std::pin::Pin;
 
 use arxosrt_core::control::document::AuditRow;
-use arxosrt_core::control::hello::Role;
 use arxosrt_core::control::{LockHistoryRow, ReplayReport};
 use arxosrt_core::id::{BuildingId, ResourceId};
+
+use crate::store::AuditRecord;
 
 /// An answer that takes a while.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RecordsError>> + Send + 'a>>;
 
 /// The store, as far as operators are concerned.
 pub trait Records: Send + Sync {
-    /// Keeps what an operator did; answers once it is durable, with the record's number if the store tells it.
-    fn record(&self, entry: AuditEntry) -> Answer<'_, Option<u64>>;
+    /// The number of a record that was just kept.
+    fn number(&self, record: AuditRecord) -> Answer<'_, Option<u64>>;
 
     /// The latest records, the latest first.
     fn audit(&self, limit: usize) -> Answer<'_, Vec<AuditRow>>;
@@ -26,29 +28,6 @@ pub trait Records: Send + Sync {
 
     /// Folds a building's log anew and compares it with the running state.
     fn replay(&self, building: BuildingId) -> Answer<'_, ReplayReport>;
-}
-
-/// What an operator did, before it has a number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditEntry {
-    /// When, by the wall clock, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// Who: `uid 1000 (alice)`.
-    pub actor: String,
-    /// The peer's uid.
-    pub uid: u32,
-    /// The peer's process, 0 when it cannot be seen.
-    pub pid: i32,
-    /// The role that it had.
-    pub role: Role,
-    /// `lock.force_release`, `user.kick`, `session.kick`, `room.send`, `drain`.
-    pub action: &'static str,
-    /// To what.
-    pub target: String,
-    /// The stated reason.
-    pub reason: Option<String>,
-    /// `ok` or the code of the refusal.
-    pub result: &'static str,
 }
 
 /// Why the store has no answer.

@@ -46,6 +46,7 @@ const CODES: &[(&str, u16, bool)] = &[
     ("upgrade_required", 426, false),
     // It is understood, and not allowed or not possible as things are.
     ("not_connected", 400, false),
+    ("host_forbidden", 403, false),
     ("origin_forbidden", 403, false),
     ("not_a_member", 403, false),
     ("not_holder", 403, false),

@@ -29,7 +29,8 @@ use tokio::time::timeout;
 use crate::hub::ReadyState;
 use crate::hub::ask::{Ask, HubHandle, Reply};
 use crate::metrics::{Metrics, StatusClass};
-use crate::transport::handshake::is_own_origin;
+use crate::transport::handshake::not_ours;
+use crate::transport::hosts::Hosts;
 
 use answer::{Problem, shortened};
 pub use limits::HttpLimits;
@@ -50,6 +51,8 @@ pub struct HttpContext {
     pub show_metrics: bool,
     /// The bounds of a request.
     pub limits: HttpLimits,
+    /// Under which names the daemon may be addressed.
+    pub hosts: Hosts,
 }
 
 impl HttpContext {
@@ -76,7 +79,7 @@ pub fn router(context: HttpContext) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(context.clone(), bounded))
-        .layer(middleware::from_fn(refuse_foreign_pages))
+        .layer(middleware::from_fn_with_state(context.clone(), refuse_foreign_pages))
         .layer(middleware::from_fn_with_state(context.clone(), counted))
         .with_state(context)
 }
@@ -105,15 +108,22 @@ async fn bounded(State(context): State<Context>, request: Request, next: Next) -
     }
 }
 
-/// Refuses changes that a page of another site makes a browser send.
+/// Refuses what addresses somebody else, and changes that a page of another site makes a browser send.
+///
+/// A site can let its name point here, so that its pages read and change as if they were ours; only the name in `Host`
+/// gives it away. Whether the daemon lives and is ready anybody may ask by any name: an orchestrator does.
 ///
 /// A page needs nobody's leave for a POST whose answer it does not want to read, so without this any web site could
 /// speak through the browser of whoever can reach the daemon. Browsers say where a request comes from and do not let
 /// pages touch those headers; programs do not send them. `Sec-Fetch-Site` alone is not enough: old browsers do not know
 /// it, and no browser sends it to a plain HTTP address beyond the machine.
-async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
+async fn refuse_foreign_pages(State(context): State<Context>, request: Request, next: Next) -> Response {
+    let host = field(request.headers(), "host");
+    if !context.hosts.answers_to(host) && !matches!(request.uri().path(), "/live" | "/ready") {
+        return Problem::new("host_forbidden", not_ours(host.unwrap_or(""))).into_response();
+    }
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && is_of_foreign_page(request.headers()) {
+    if changes && is_of_foreign_page(request.headers(), &context.hosts) {
         return Problem::new("origin_forbidden", "pages of other sites may not change anything here").into_response();
     }
     next.run(request).await
@@ -126,10 +136,14 @@ async fn upgrade_required() -> Response {
     (headers, problem).into_response()
 }
 
-fn is_of_foreign_page(headers: &HeaderMap) -> bool {
-    let field = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    field("sec-fetch-site") == Some("cross-site")
-        || field("origin").is_some_and(|origin| !is_own_origin(origin, field("host")))
+/// A header field; what is not text is the empty text, which is nobody's name.
+fn field<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or(""))
+}
+
+fn is_of_foreign_page(headers: &HeaderMap, hosts: &Hosts) -> bool {
+    field(headers, "sec-fetch-site") == Some("cross-site")
+        || field(headers, "origin").is_some_and(|origin| !hosts.welcomes(origin, field(headers, "host")))
 }
 
 async fn unknown_route(request: Request) -> Problem {

@@ -176,7 +176,7 @@ async fn broadcast(State(context): State<Context>, input: Input) -> Answer {
         return Err(fields.problem());
     };
     let text = format!("Message broadcasted to room: {room}");
-    let seq = context.ask(|reply| Ask::Broadcast { room, message, by: None, reply }).await?;
+    let seq = context.ask(|reply| Ask::Broadcast { room, message, reply }).await?;
     Ok(stamped(view::Told { success: true, message: text, seq }))
 }
 

@@ -6,7 +6,9 @@
 use arxosrt_core::building::command::{Command, LockView, Place, Reply as Said, Target as LockTarget};
 use arxosrt_core::building::event::Event;
 use arxosrt_core::building::{Missed, WaiterView};
-use arxosrt_core::control::{Holder, LockHistoryRow, LockRow, RoomRow, SessionRow, Status, UserRow, WaiterRow, Why};
+use arxosrt_core::control::{
+    DirectoryCounts, Holder, LockHistoryRow, LockRow, RoomRow, SessionRow, Status, UserRow, WaiterRow, Why,
+};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::LockId;
 use arxosrt_core::wire::code::{self, ErrorCode};
@@ -14,12 +16,14 @@ use arxosrt_core::wire::inbound::{Patch as WirePatch, Wanted};
 use arxosrt_core::wire::outbound;
 use serde_json::value::RawValue;
 
-use super::ask::{Acquired, Ask, Connections, Operator, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
+use super::ask::{Acquired, Ask, Connections, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
 use super::fail::Fail;
 use super::locking::refusal_words;
-use super::state::End;
-use super::state::{Encoding, Phase};
+use super::state::Encoding;
 use super::{HostKey, Hub, SessionKey, UserKey};
+
+/// How many closed buildings the status names; it tells the number of all.
+const CLOSED_SHOWN_MAX: usize = 100;
 
 impl From<Fail> for Refused {
     fn from(fail: Fail) -> Self {
@@ -31,12 +35,12 @@ fn refused(code: ErrorCode, message: impl Into<String>) -> Refused {
     Refused { code: code.name, message: message.into() }
 }
 
-fn store_failed() -> Refused {
+pub(super) fn store_failed() -> Refused {
     refused(code::STORE_UNAVAILABLE, "the store cannot commit; nothing was changed")
 }
 
 /// An asker that has gone away needs no answer.
-fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {
+pub(super) fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {
     let _ = reply.send(answer);
 }
 
@@ -79,7 +83,7 @@ impl Hub {
                 send(reply, updated.map_err(Refused::from));
             }
             Ask::ConnectionStatus { reply } => send(reply, Ok(self.figures())),
-            Ask::Broadcast { room, message, by, reply } => self.broadcast_from_outside(&room, &message, by, reply),
+            Ask::Broadcast { room, message, reply } => self.broadcast_from_outside(&room, &message, reply),
             Ask::VerifyLock { token, resource, op, reply } => {
                 self.verify_lock(token, &resource, op.as_deref() == Some("grid"), reply);
             }
@@ -95,12 +99,9 @@ impl Hub {
                 self.reply_committed(reply, Ok(rows));
             }
             Ask::Why { resource, reply } => self.why(&resource, reply),
-            Ask::ForceRelease { lock, expected, reason, by, reply } => {
-                self.force_release(lock, expected, &reason, &by, reply);
-            }
-            Ask::Kick { user, session, reason, by, reply } => {
-                send(reply, self.kick(user.as_ref(), session.as_ref(), &reason, &by).map_err(Refused::from));
-            }
+            Ask::Notice { room, message, audit, reply } => self.notice(&room, &message, audit, reply),
+            Ask::ForceRelease { lock, expected, audit, reply } => self.force_release(lock, expected, audit, reply),
+            Ask::Kick { user, session, audit, reply } => self.kick(user.as_ref(), session.as_ref(), audit, reply),
             Ask::Digest { building, reply } => match self.known_host(&building) {
                 Err(fail) => send(reply, Err(fail.into())),
                 Ok(host) => {
@@ -113,22 +114,14 @@ impl Hub {
                 let history = self.lock_history(&resource, limit).map_err(Refused::from);
                 self.reply_committed(reply, history);
             }
-            Ask::Record { entry, reply } => {
-                if let Err(fail) = self.writable() {
-                    return send(reply, Err(fail.into()));
-                }
-                self.observe_event("audit", "audit", || {
-                    let detail = format!("{} {} {}: {}", entry.actor, entry.action, entry.target, entry.result);
-                    (None, None, None, Some(detail))
-                });
-                self.record_audit(entry);
-                self.reply_committed(reply, Ok(()));
+            Ask::Events { to, reply } => {
+                self.add_observer(to);
+                send(reply, Ok(()));
             }
-            Ask::Events { to } => self.add_observer(to),
-            Ask::Drain { window_ms, by, reply } => {
-                tracing::info!(window_ms, by = by.as_ref().map(|by| by.name.as_str()), "draining");
-                let clients = self.start_draining(window_ms);
-                send(reply, Ok(clients));
+            Ask::Drain { window_ms, audit: Some(audit), reply } => self.drain_by_operator(window_ms, audit, reply),
+            Ask::Drain { window_ms, audit: None, reply } => {
+                let drained = self.start_draining(window_ms);
+                send(reply, Ok(drained));
             }
         }
     }
@@ -286,24 +279,11 @@ impl Hub {
         }
     }
 
-    fn broadcast_from_outside(&mut self, room: &RoomId, message: &RawValue, by: Option<Operator>, reply: Reply<u64>) {
-        let asked = self.writable().and_then(|()| {
-            let max = self.settings.message_bytes;
-            if message.get().len() > max {
-                let detail =
-                    format!("limits.message_bytes: the message has {} bytes, at most {max}", message.get().len());
-                return Err(Fail::new(code::TOO_LARGE, detail));
-            }
-            let host = self.host(&self.building_of(room))?;
-            Ok(host)
-        });
-        let host = match asked {
+    fn broadcast_from_outside(&mut self, room: &RoomId, message: &RawValue, reply: Reply<u64>) {
+        let host = match self.writable().and_then(|()| self.place_broadcast(room, message)) {
             Ok(host) => host,
             Err(fail) => return send(reply, Err(fail.into())),
         };
-        if let Some(by) = by {
-            tracing::info!(room = %room, by = by.name, "an operator tells a room");
-        }
         let command =
             Command::Broadcast { room: room.clone(), from: None, message: message.get().into(), client_msg_id: None };
         match self.run(host, &command) {
@@ -314,6 +294,16 @@ impl Hub {
             }
             _ => self.reply_committed(reply, Ok(0)),
         }
+    }
+
+    /// The building that a message from outside is decided in, if the message is not too large.
+    pub(super) fn place_broadcast(&mut self, room: &RoomId, message: &RawValue) -> Result<HostKey, Fail> {
+        let (max, bytes) = (self.settings.message_bytes, message.get().len());
+        if bytes > max {
+            let detail = format!("limits.message_bytes: the message has {bytes} bytes, at most {max}");
+            return Err(Fail::new(code::TOO_LARGE, detail));
+        }
+        self.host(&self.building_of(room))
     }
 
     fn verify_lock(
@@ -364,6 +354,7 @@ impl Hub {
     }
 
     fn status(&self) -> Status {
+        let known = self.directory.counts();
         Status {
             state: self.ready.borrow().as_str().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -377,6 +368,14 @@ impl Hub {
             locks: self.lock_hosts.len() as u64,
             waiters: self.hosts.iter().map(|(_, h)| h.building.waiter_count() as u64).sum(),
             buildings: self.hosts.len() as u64,
+            buildings_closed: self.closed.len() as u64,
+            closed: self.closed.iter().take(CLOSED_SHOWN_MAX).map(BuildingId::to_string).collect(),
+            directory: DirectoryCounts {
+                buildings: known.buildings as u64,
+                floors: known.floors as u64,
+                objects: known.objects as u64,
+                routes: known.routes as u64,
+            },
             last_token: self.tokens.last().0,
         }
     }
@@ -517,7 +516,7 @@ impl Hub {
                         .missed(&room, building.oldest(&room))
                         .into_iter()
                         .flatten()
-                        .filter_map(|seen| history_row(&seen, resource)),
+                        .filter_map(|missed| history_row(&missed, resource)),
                 );
             }
         }
@@ -527,69 +526,6 @@ impl Hub {
         rows.dedup();
         rows.truncate(limit);
         Ok(rows)
-    }
-
-    fn force_release(
-        &mut self,
-        lock: LockId,
-        expected: arxosrt_core::lock::Token,
-        reason: &str,
-        by: &Operator,
-        reply: Reply<u64>,
-    ) {
-        if let Err(fail) = self.writable() {
-            return send(reply, Err(fail.into()));
-        }
-        let Some(&host) = self.lock_hosts.get(&lock.0) else {
-            return send(reply, Err(refused(code::LOCK_NOT_FOUND, format!("there is no lock {lock} now"))));
-        };
-        let command = Command::ForceRelease { lock, expected, reason: reason.into(), by: by.name.as_str().into() };
-        match self.run(host, &command) {
-            Said::Refused(refusal) => {
-                let (code, detail) = refusal_words(&refusal);
-                send(reply, Err(refused(code, detail)));
-            }
-            _ => {
-                tracing::info!(lock = %lock, by = by.name, reason, "an operator has released a lock");
-                self.reply_after(host, reply, 1);
-            }
-        }
-    }
-
-    fn kick(
-        &mut self,
-        user: Option<&UserId>,
-        session: Option<&SessionId>,
-        reason: &str,
-        by: &Operator,
-    ) -> Result<u64, Fail> {
-        let not_found = |what: &str| Fail::new(code::NOT_FOUND, format!("{what} has no session"));
-        let sessions: Vec<SessionKey> = match (user, session) {
-            (Some(user), _) => {
-                let key = self.user_ids.get(user).ok_or_else(|| not_found(user.as_str()))?;
-                self.users[*key as usize].sessions.to_vec()
-            }
-            (None, Some(session)) => {
-                vec![*self.session_ids.get(session).ok_or_else(|| not_found(session.as_str()))?]
-            }
-            (None, None) => return Err(Fail::new(code::BAD_MESSAGE, "a user or a session is required")),
-        };
-        self.writable()?;
-        tracing::info!(sessions = sessions.len(), by = by.name, reason, "an operator parts from clients");
-        let count = sessions.len() as u64;
-        for session in sessions {
-            match self.sessions[session as usize].conn {
-                Some(slot) if self.conns[slot as usize].phase == Phase::Open => {
-                    let at = self.wall;
-                    self.tell_conn(slot, super::arena::Class::Control, None, |out| {
-                        outbound::closing(out, at, code::KICKED, reason);
-                    });
-                    self.close(slot, code::KICKED, End::Clean);
-                }
-                _ => self.end_session(session),
-            }
-        }
-        Ok(count)
     }
 }
 
@@ -643,7 +579,7 @@ fn waiter_row(waiter: &WaiterView) -> WaiterRow {
     }
 }
 
-fn history_row(seen: &Missed, resource: &ResourceId) -> Option<LockHistoryRow> {
+fn history_row(missed: &Missed, resource: &ResourceId) -> Option<LockHistoryRow> {
     let row =
         |at: arxosrt_core::time::Wall, change: &str, token, lock_type: arxosrt_core::lock::LockType, user: &UserId| {
             LockHistoryRow {
@@ -658,13 +594,14 @@ fn history_row(seen: &Missed, resource: &ResourceId) -> Option<LockHistoryRow> {
                 reason: None,
             }
         };
-    match seen.event {
-        Event::LockGranted(g) if g.targets.get(seen.target).is_some_and(|t| t.resource == *resource) => {
+    let (event, target) = (missed.event, missed.seen.target);
+    match event {
+        Event::LockGranted(g) if g.targets.get(target).is_some_and(|t| t.resource == *resource) => {
             let mut row = row(g.at, "granted", g.token, g.lock_type, &g.user);
             row.cause = g.cause.as_str().to_owned();
             Some(row)
         }
-        Event::LockReleased(r) if r.targets.get(seen.target).is_some_and(|t| t.resource == *resource) => {
+        Event::LockReleased(r) if r.targets.get(target).is_some_and(|t| t.resource == *resource) => {
             let mut row = row(r.at, "released", r.token, r.lock_type, &r.user);
             row.cause = r.reason.as_str().to_owned();
             if let Some((by, why)) = &r.forced {

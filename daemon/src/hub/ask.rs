@@ -2,9 +2,14 @@
 //!
 //! REST and the control socket run on the ordinary runtime; the hub runs on its core. They meet only here.
 
+use arxosrt_core::building::conflict::ConflictId;
+use arxosrt_core::control::conflict::{ConflictRow, ConflictStats, ResolvedRow};
 use arxosrt_core::control::{LockHistoryRow, LockRow, OperatorEvent, RoomRow, Status, UserRow, Why};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
+use arxosrt_core::edit::path::Path;
+use arxosrt_core::edit::rules::Severity;
 use arxosrt_core::lock::{LockId, LockType, Token};
+use arxosrt_core::wire::inbound_edit::{Edit, Resolve, SyncItem};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,19 +26,6 @@ pub struct Refused {
 
 /// The answer's way back.
 pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
-
-/// Who changes something: shown to those concerned and kept in the audit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operator {
-    /// `uid 1000 (alice)`.
-    pub name: String,
-    /// The peer's uid.
-    pub uid: u32,
-    /// The peer's process, 0 when it cannot be seen.
-    pub pid: i32,
-    /// `view`, `operate` or `admin`.
-    pub role: &'static str,
-}
 
 /// A person in a room, as REST shows it.
 #[derive(Clone, Debug)]
@@ -122,6 +114,58 @@ pub struct Connections {
     pub locks: u64,
 }
 
+/// Who settles a conflict from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A person over REST: must be one of the two.
+    Person(UserId),
+    /// An operator, with the stated reason.
+    Operator(Operator, String),
+}
+
+/// A conflict that the back end has found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// About what.
+    pub resource: ResourceId,
+    /// In which room it lies, as far as the back end says.
+    pub room: Option<RoomId>,
+    /// Who: two people.
+    pub users: [UserId; 2],
+    /// The word for it.
+    pub kind: String,
+    /// How grave.
+    pub severity: Severity,
+    /// For people.
+    pub description: String,
+}
+
+/// Which conflicts are asked for. Everything that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConflictFilter {
+    /// Only those of this person.
+    pub of: Option<UserId>,
+    /// Only on this resource.
+    pub resource: Option<ResourceId>,
+    /// Only in this building, which is brought into memory for it.
+    pub building: Option<BuildingId>,
+    /// Only of at least this severity.
+    pub severity: Option<Severity>,
+    /// Only about this path or what lies below it.
+    pub path: Option<Path>,
+    /// Also those that are settled.
+    pub settled: bool,
+    /// Only those found before this one.
+    pub before: Option<ConflictId>,
+    /// With what is disputed.
+    pub paths: bool,
+    /// At most so many, up to [`CONFLICTS_MAX`].
+    pub limit: usize,
+}
+
+/// The most conflicts in one answer.
+pub const CONFLICTS_MAX: usize = 1000;
+
 /// A question to the hub.
 pub enum Ask {
     /// REST: the user's most recently active session joins a room.
@@ -150,10 +194,29 @@ pub enum Ask {
     UpdatePresence { user: UserId, patch: PresencePatch, reply: Reply<()> },
     /// REST: figures.
     ConnectionStatus { reply: Reply<Connections> },
-    /// REST (no `by`) or operator: a message to a room. Answers its sequence number.
-    Broadcast { room: RoomId, message: Box<RawValue>, by: Option<Operator>, reply: Reply<u64> },
+    /// REST: a message to a room. Answers its sequence number.
+    Broadcast { room: RoomId, message: Box<RawValue>, reply: Reply<u64> },
     /// REST: check a fencing token. `op` is `grid` for writes of the grid calibration.
     VerifyLock { token: Token, resource: ResourceId, op: Option<String>, reply: Reply<Verdict> },
+
+    /// REST: an edit in a person's name.
+    Edit { user: UserId, edit: Box<Edit<'static>>, reply: Reply<Box<RawValue>> },
+    /// REST: edits in order, each with its own answer.
+    Sync { user: UserId, edits: Vec<SyncItem<'static>>, reply: Reply<Box<RawValue>> },
+    /// REST: a document and its version, if there is one.
+    Document { resource: ResourceId, reply: Reply<Option<(u64, Box<RawValue>)>> },
+    /// REST: the back end has found that two people disagree. Answers the conflict's name.
+    ReportConflict { report: Box<Report>, reply: Reply<ConflictId> },
+    /// REST (`of` is who asks: only the person's own) and control: conflicts, the latest first.
+    Conflicts { filter: ConflictFilter, reply: Reply<Vec<ConflictRow>> },
+    /// REST (`of` is who asks) and control: one conflict, whole.
+    Conflict { conflict: ConflictId, of: Option<UserId>, reply: Reply<ConflictRow> },
+    /// REST and control: settle a conflict. `dry_run` only says what it would do.
+    Resolve { resolve: Box<Resolve>, by: By, dry_run: bool, reply: Reply<ResolvedRow> },
+    /// REST and control: bring back what lost in a settled conflict.
+    Restore { conflict: ConflictId, whose: Option<UserId>, path: Option<Path>, by: By, reply: Reply<ResolvedRow> },
+    /// Control: figures over all conflicts.
+    ConflictStats { reply: Reply<ConflictStats> },
 
     /// Control: the daemon at a glance.
     Status { reply: Reply<Status> },
@@ -165,20 +228,30 @@ pub enum Ask {
     Locks { reply: Reply<Vec<LockRow>> },
     /// Control: who stands in the way of a resource.
     Why { resource: ResourceId, reply: Reply<Why> },
+    /// Control: a message to a room with members or locks. Answers its sequence number. This and the following changes
+    /// bring their audit record, of which the hub fills in the result; both are committed together.
+    Notice { room: RoomId, message: Box<RawValue>, audit: AuditRecord, reply: Reply<u64> },
     /// Control: take a lock from its holder. `expected` is the token that the operator saw.
-    ForceRelease { lock: LockId, expected: Token, reason: String, by: Operator, reply: Reply<u64> },
+    ForceRelease { lock: LockId, expected: Token, audit: AuditRecord, reply: Reply<u64> },
     /// Control: close a user's connections (or one session's) with code 3507 and end the sessions. Answers how many.
-    Kick { user: Option<UserId>, session: Option<SessionId>, reason: String, by: Operator, reply: Reply<u64> },
+    Kick { user: Option<UserId>, session: Option<SessionId>, audit: AuditRecord, reply: Reply<u64> },
     /// Control: the digest of a building's running state and its log position, once all that was decided is committed.
     Digest { building: BuildingId, reply: Reply<(u64, String)> },
     /// Control: the latest grants and releases of locks on a resource that are kept, the latest first.
     LockHistory { resource: ResourceId, limit: usize, reply: Reply<Vec<LockHistoryRow>> },
-    /// Control: keep what an operator did; answered once it is durable.
-    Record { entry: AuditRecord, reply: Reply<()> },
     /// Control: every event from now on. A full queue drops and counts; the count is told with the next one.
-    Events { to: mpsc::Sender<Observed> },
-    /// Control or signal: stop accepting, tell every client when to come back, close over the window.
-    Drain { window_ms: u64, by: Option<Operator>, reply: Reply<u64> },
+    Events { to: mpsc::Sender<Observed>, reply: Reply<()> },
+    /// Control or signal (no `audit`): stop accepting, tell every client when to come back, close over the window.
+    Drain { window_ms: u64, audit: Option<AuditRecord>, reply: Reply<Drained> },
+}
+
+/// The outcome of [`Ask::Drain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Clients that are sent away.
+    pub clients: u64,
+    /// Over so long; 0 when a drain was under way already, which is hurried by a second one.
+    pub window_ms: u64,
 }
 
 /// What a subscriber of [`Ask::Events`] gets.
@@ -220,7 +293,8 @@ impl HubHandle {
     /// Subscribes to what happens; at most `queue` events wait.
     pub async fn observe(&self, queue: usize) -> Result<mpsc::Receiver<Observed>, Gone> {
         let (to, from) = mpsc::channel(queue);
-        self.questions.send(Ask::Events { to }).await.map_err(|_| Gone)?;
+        // Nothing that happens after this returns is missed. The hub refuses nobody; beyond its bound the queue is closed.
+        let _ = self.ask(|reply| Ask::Events { to, reply }).await?;
         Ok(from)
     }
 }

@@ -4,7 +4,7 @@
 //! turn's batch, tells the rooms and the sessions concerned, and returns the reply for the caller to give.
 
 use arxosrt_core::building::command::{Command, Refusal, Reply, Target as LockTarget};
-use arxosrt_core::building::event::{Event, LockedTarget};
+use arxosrt_core::building::event::Event;
 use arxosrt_core::building::notice::{Notice, Notify};
 use arxosrt_core::directory::{Hints, Placed};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
@@ -12,7 +12,6 @@ use arxosrt_core::lock::{LockId, LockType};
 use arxosrt_core::wire::code::{self, ErrorCode};
 use arxosrt_core::wire::inbound::Wanted;
 use arxosrt_core::wire::outbound;
-use smallvec::SmallVec;
 
 use super::arena::{Class, text_frame};
 use super::batch::Target;
@@ -116,22 +115,22 @@ impl Hub {
                 if let Some(&session) = self.session_ids.get(&g.session) {
                     self.concerns(session, host);
                 }
-                self.tell_targets(host, event, &g.targets);
+                self.tell_sightings(host, event);
                 self.observe_event("lock", "lock.granted", || {
-                    let seen = &g.targets[0].seen[0];
+                    let room = g.targets[0].place.rooms()[0].clone();
                     let detail = format!("{} {}", g.lock_type.as_str(), g.targets[0].resource);
-                    (Some(seen.room.clone()), Some(g.user.clone()), Some(LockId(g.token).to_string()), Some(detail))
+                    (Some(room), Some(g.user.clone()), Some(LockId(g.token).to_string()), Some(detail))
                 });
             }
             Event::LockReleased(r) => {
                 self.lock_hosts.remove(&r.token);
                 self.metrics.locks_held.of(r.lock_type).dec();
-                self.tell_targets(host, event, &r.targets);
+                self.tell_sightings(host, event);
                 self.observe_event("lock", "lock.released", || {
-                    let seen = &r.targets[0].seen[0];
+                    let room = r.targets[0].place.rooms()[0].clone();
                     let (what, why) = (&r.targets[0].resource, r.reason.as_str());
                     let detail = format!("{} {what}: {why}", r.lock_type.as_str());
-                    (Some(seen.room.clone()), Some(r.user.clone()), Some(LockId(r.token).to_string()), Some(detail))
+                    (Some(room), Some(r.user.clone()), Some(LockId(r.token).to_string()), Some(detail))
                 });
             }
         }
@@ -141,15 +140,13 @@ impl Hub {
         self.room_ids.get(id).copied().filter(|room| !self.rooms[*room as usize].members.is_empty())
     }
 
-    fn tell_targets(&mut self, host: HostKey, event: &Event, targets: &[LockedTarget]) {
+    fn tell_sightings(&mut self, host: HostKey, event: &Event) {
         let epoch = std::mem::take(&mut self.epoch);
-        for (i, target) in targets.iter().enumerate() {
-            for seen in &target.seen {
-                if let Some(room) = self.room_with_members(&seen.room) {
-                    self.emit_with(host, Target::Room(room), Class::Sequenced, Some(room), |out| {
-                        text_frame(out, |out| outbound::event(out, &epoch, event, i, &seen.room));
-                    });
-                }
+        for seen in event.sightings() {
+            if let Some(room) = self.room_with_members(seen.room) {
+                self.emit_with(host, Target::Room(room), Class::Sequenced, Some(room), |out| {
+                    text_frame(out, |out| outbound::event(out, &epoch, event, seen));
+                });
             }
         }
         self.epoch = epoch;
@@ -238,7 +235,7 @@ impl Hub {
             _ => None,
         });
         let of_floors = matches!(lock_type, LockType::FloorEdit | LockType::GridCalibration | LockType::AnalyticsView);
-        let is_room = of_floors || self.room_ids.contains_key(wanted.resource.as_str());
+        let is_room = of_floors || self.room_ids.contains_key(&RoomId::of_resource(&wanted.resource));
         let hints = Hints { stated: wanted.room.as_ref(), is_room, only_joined };
         self.directory.place(&wanted.resource, hints).ok_or_else(|| {
             let detail =
@@ -249,7 +246,7 @@ impl Hub {
 
     /// The building and the place of a resource that is only named, as operators and REST do.
     pub(super) fn place_named(&self, resource: &ResourceId) -> Option<Placed> {
-        let known_room = self.room_ids.contains_key(resource.as_str());
+        let known_room = self.room_ids.contains_key(&RoomId::of_resource(resource));
         self.directory.place(resource, Hints { stated: None, is_room: known_room, only_joined: None })
     }
 
@@ -285,7 +282,7 @@ impl Hub {
         let began = std::time::Instant::now();
         self.writable()?;
         let mut building: Option<BuildingId> = None;
-        let mut targets: SmallVec<[LockTarget; 1]> = SmallVec::new();
+        let mut targets: Vec<LockTarget> = Vec::new();
         for wanted in wanted {
             let placed = self.place(Some(session), lock_type, wanted)?;
             if let Some(first) = &building
@@ -301,8 +298,14 @@ impl Hub {
         let host = self.host(&building)?;
         let mut actor = self.actor(session);
         actor.legacy |= by_rest;
-        let command =
-            Command::Acquire { actor, lock_type, targets, ttl_ms, wait_ms, metadata: metadata.map(Box::from) };
+        let command = Command::Acquire {
+            actor,
+            lock_type,
+            targets: targets.into(),
+            ttl_ms,
+            wait_ms,
+            metadata: metadata.map(Box::from),
+        };
         let reply = self.run(host, &command);
         let outcome = match &reply {
             Reply::Granted { renewed: false, .. } => LockOutcome::Granted,

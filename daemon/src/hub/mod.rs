@@ -7,7 +7,8 @@
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `locking`: commands to buildings and what their answers mean;
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
-//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket.
+//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `operate`: what
+//!   operators change, with its record.
 
 pub mod answer;
 pub mod arena;
@@ -19,6 +20,7 @@ pub mod fail;
 pub mod flush;
 pub mod locking;
 pub mod observe;
+pub mod operate;
 pub mod outbox;
 pub mod recovery;
 pub mod rooms;
@@ -45,6 +47,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::origin::service::{OriginAnswer, OriginHandle};
 use crate::store::{Store, Tail};
 use arena::{Arena, Class, Span};
 use settings::Settings;
@@ -57,18 +60,34 @@ pub struct Clock {
     origin: Instant,
     ahead_ms: Arc<AtomicU64>,
     wall_ahead_ms: Arc<AtomicI64>,
+    stalled_ms: Arc<AtomicU64>,
 }
 
 impl Clock {
     /// Starts counting now.
     pub fn start() -> Self {
-        Clock { origin: Instant::now(), ahead_ms: Arc::default(), wall_ahead_ms: Arc::default() }
+        Clock {
+            origin: Instant::now(),
+            ahead_ms: Arc::default(),
+            wall_ahead_ms: Arc::default(),
+            stalled_ms: Arc::default(),
+        }
     }
 
     /// Milliseconds since the start.
     pub fn mono(&self) -> Mono {
+        Mono(self.passed_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Milliseconds since the start that really passed, or were stalled.
+    fn passed_ms(&self) -> u64 {
         let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Mono(elapsed.saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+        elapsed.saturating_add(self.stalled_ms.load(Ordering::Relaxed))
+    }
+
+    /// Lets monotonic time pass as it does for a process that is stopped meanwhile.
+    pub fn stall(&self, ms: u64) {
+        self.stalled_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// The wall clock.
@@ -99,6 +118,8 @@ pub struct Parts {
     pub building: Arc<arxosrt_core::building::Settings>,
     /// Which building and floor a thing is in.
     pub directory: Arc<Directory>,
+    /// Where documents come from and go to.
+    pub origin: OriginHandle,
     /// The store.
     pub store: Arc<Store>,
     /// Where passing events are noted before they are told.
@@ -146,6 +167,7 @@ pub struct Hub {
     limits_json: String,
     building_settings: Arc<arxosrt_core::building::Settings>,
     directory: Arc<Directory>,
+    origin: OriginHandle,
     metrics: Arc<Metrics>,
     ready: tokio::sync::watch::Sender<ReadyState>,
     engine: &'static str,
@@ -171,6 +193,8 @@ pub struct Hub {
     lock_hosts: HashMap<Token, HostKey>,
     /// Buildings that have a log but are not in memory.
     asleep: HashSet<BuildingId>,
+    /// Buildings whose log is damaged: as many as there are damaged ones.
+    closed: BTreeSet<BuildingId>,
     per_address: HashMap<IpAddr, u32>,
     next_serial: u32,
 
@@ -217,7 +241,8 @@ pub struct Hub {
 impl Hub {
     /// Builds the hub and folds what an earlier run left behind.
     pub fn new(parts: Parts) -> Result<Self, crate::store::StoreError> {
-        let Parts { settings, building, directory, store, tail, recovered, engine, metrics, clock, ready } = parts;
+        let Parts { settings, building, directory, origin, store, tail, recovered, engine, metrics, clock, ready } =
+            parts;
         let (now, wall) = (clock.mono(), clock.wall());
         let grace_ms = settings.grace_ms;
         let mut hub = Hub {
@@ -225,6 +250,7 @@ impl Hub {
             settings,
             building_settings: building,
             directory,
+            origin,
             metrics,
             ready,
             engine,
@@ -246,6 +272,7 @@ impl Hub {
             host_ids: HashMap::new(),
             lock_hosts: HashMap::new(),
             asleep: recovered.buildings.iter().map(|meta| meta.id.clone()).collect(),
+            closed: BTreeSet::new(),
             per_address: HashMap::new(),
             next_serial: 0,
             arena: Arena::default(),
@@ -296,6 +323,26 @@ impl Hub {
     /// The wall clock, as last read.
     pub fn wall_now(&self) -> Wall {
         self.clock.wall()
+    }
+
+    /// Where documents come from and go to.
+    pub fn origin(&self) -> &OriginHandle {
+        &self.origin
+    }
+
+    /// Takes in what the origin has to say. Traced without the documents: no level prints what clients send.
+    pub fn origin_answer(&mut self, answer: OriginAnswer) {
+        match answer {
+            OriginAnswer::Loaded { resource, result, .. } => {
+                tracing::trace!(resource = %resource, found = matches!(result, Ok(Some(_))), "the origin has loaded");
+            }
+            OriginAnswer::Written { building, resources } => {
+                tracing::trace!(building = %building, resources = resources.len(), "the origin has written");
+            }
+            OriginAnswer::Refused { resource, version, .. } => {
+                tracing::trace!(resource = %resource, version, "the origin has refused");
+            }
+        }
     }
 
     /// What is counted.

@@ -12,7 +12,7 @@
 //!
 //! A frame that was begun is always finished: nothing is ever written into the middle of another frame.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 
 use smallvec::SmallVec;
@@ -97,7 +97,7 @@ pub struct Backlog {
     sequenced_bytes: usize,
     control_bytes: usize,
     state_bytes: usize,
-    latest: Vec<(RoomKey, u32)>,
+    latest: BTreeSet<(RoomKey, u32)>,
 }
 
 /// How much of the queue is moved to the head at once.
@@ -140,9 +140,7 @@ impl Backlog {
 
     /// Remembers that this person's presence in this room is to be told when there is room.
     pub fn mark_latest(&mut self, room: RoomKey, user: u32) {
-        if !self.latest.contains(&(room, user)) {
-            self.latest.push((room, user));
-        }
+        self.latest.insert((room, user));
     }
 
     /// Forgets everything but a frame that was begun: the connection is about to be closed.
@@ -184,7 +182,7 @@ impl Backlog {
     }
 
     /// The latest-wins keys, to be encoded now.
-    pub fn take_latest(&mut self) -> Vec<(RoomKey, u32)> {
+    pub fn take_latest(&mut self) -> BTreeSet<(RoomKey, u32)> {
         std::mem::take(&mut self.latest)
     }
 
@@ -273,7 +271,7 @@ mod tests {
             assert_eq!(backlog.push(Class::Latest { user: 7 }, Some(1), &[0; 200], &BOUNDS), None);
         }
         assert_eq!(backlog.waiting_bytes(), 0);
-        assert_eq!(backlog.take_latest(), [(1, 7)]);
+        assert_eq!(backlog.take_latest(), BTreeSet::from([(1, 7)]));
     }
 
     #[test]

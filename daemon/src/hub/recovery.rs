@@ -221,14 +221,21 @@ impl Hub {
         if let Some(&host) = self.host_ids.get(id) {
             return Ok(host);
         }
+        if self.closed.contains(id) {
+            return Err(closed(id));
+        }
         let (building, since_snapshot) = if self.asleep.contains(id) {
-            let unreadable = |error: String| {
-                tracing::error!(building = %id, error, "the log cannot be read");
-                Fail::new(code::STORE_UNAVAILABLE, "the building's log cannot be read")
+            let loaded = match self.store.load(id) {
+                Ok(loaded) => loaded,
+                Err(error) if error.is_damage() => return Err(self.close_building(id, &error)),
+                Err(error) => {
+                    tracing::error!(building = %id, %error, "the log cannot be read");
+                    return Err(Fail::new(code::STORE_UNAVAILABLE, "the building's log cannot be read now"));
+                }
             };
-            let loaded = self.store.load(id).map_err(|e| unreadable(e.to_string()))?;
             let since_snapshot = loaded.since_snapshot();
-            let mut building = fold(id, loaded, &self.building_settings).map_err(|e| unreadable(e.to_string()))?;
+            let folded = fold(id, loaded, &self.building_settings);
+            let mut building = folded.map_err(|error| self.close_building(id, &error))?;
             building.after_restart(self.now, self.wall);
             (building, since_snapshot)
         } else {
@@ -236,6 +243,15 @@ impl Hub {
         };
         self.asleep.remove(id);
         Ok(self.insert_host(id.clone(), building, since_snapshot))
+    }
+
+    /// What was kept of this building is damaged. It stays closed as long as the daemon runs: who holds which of its
+    /// things is not known, so nobody gets any.
+    fn close_building(&mut self, id: &BuildingId, error: &dyn std::error::Error) -> Fail {
+        tracing::error!(building = %id, %error, "the log is damaged: the building stays closed, the others are open");
+        self.closed.insert(id.clone());
+        self.metrics.buildings_closed.set(self.closed.len() as u64);
+        closed(id)
     }
 
     fn insert_host(&mut self, id: BuildingId, building: Building, since_snapshot: u64) -> HostKey {
@@ -258,11 +274,18 @@ impl Hub {
         let with_locks = self.store.load_all_with_locks()?;
         let mut lock_owners = Vec::new();
         for (id, loaded) in with_locks {
+            let loaded = match loaded {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    self.close_building(&id, &error);
+                    continue;
+                }
+            };
             let since_snapshot = loaded.since_snapshot();
             let building = match fold(&id, loaded, &self.building_settings) {
                 Ok(building) => building,
                 Err(error) => {
-                    tracing::error!(building = %id, %error, "the log cannot be read; the building stays closed");
+                    self.close_building(&id, &error);
                     continue;
                 }
             };
@@ -270,7 +293,10 @@ impl Hub {
             lock_owners.push(self.insert_host(id, building, since_snapshot));
         }
         for record in &recovered.tail {
-            let Ok(host) = self.host(&record.building) else { continue };
+            let Ok(host) = self.host(&record.building) else {
+                tracing::error!(building = %record.building, "a told broadcast of a closed building is lost");
+                continue;
+            };
             match codec::decode_events(&record.events) {
                 Ok(events) if record.position == self.hosts[host as usize].building.position() => {
                     for event in &events {
@@ -299,6 +325,11 @@ impl Hub {
         self.close_batch();
         Ok(())
     }
+}
+
+fn closed(id: &BuildingId) -> Fail {
+    let detail = format!("the building {id} is closed: its log is damaged and must be repaired by an operator");
+    Fail::new(code::STORE_UNAVAILABLE, detail)
 }
 
 /// A building's state from its log.

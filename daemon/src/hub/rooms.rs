@@ -513,7 +513,7 @@ impl Hub {
             Ok(missed) => {
                 for m in missed {
                     super::arena::text_frame(&mut frames, |out| {
-                        outbound::event(out, &epoch, m.event, m.target, &room_id);
+                        outbound::event(out, &epoch, m.event, m.seen);
                     });
                 }
             }
@@ -548,8 +548,9 @@ impl Hub {
             return then(People { page: page.into_iter(), count, more_after: None });
         };
         use std::ops::Bound::{Excluded, Unbounded};
-        let ids: Vec<&UserId> = match after {
-            Some(after) => order.range::<str, _>((Excluded(after), Unbounded)).take(max + 1).collect(),
+        // What could be nobody's id stands before everybody's.
+        let ids: Vec<&UserId> = match after.and_then(|after| UserId::new(after).ok()) {
+            Some(after) => order.range((Excluded(after), Unbounded)).take(max + 1).collect(),
             None => order.iter().take(max + 1).collect(),
         };
         let more_after = (ids.len() > max).then(|| ids[max - 1].as_str());

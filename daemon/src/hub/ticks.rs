@@ -13,7 +13,7 @@ use arxosrt_core::time::Mono;
 use arxosrt_core::wire::{code, outbound};
 
 use super::arena::{Class, PING, text_frame};
-
+use super::ask::Drained;
 use super::state::{Encoding, End, Phase};
 use super::{ConnKey, HostKey, Hub};
 
@@ -23,6 +23,10 @@ pub const TICK: Duration = Duration::from_millis(20);
 /// A tick that has worked for so long lets others in before it goes on.
 const SLICE: Duration = Duration::from_millis(2);
 
+/// A pause of this length between two ticks means that the process or its machine was stopped: what clients sent
+/// meanwhile waits unread, their pongs too.
+const STALL_MS: u64 = 1_000;
+
 /// How often what is left over is looked for.
 const SWEEP_MS: u64 = 1_000;
 
@@ -30,12 +34,14 @@ const SWEEP_MS: u64 = 1_000;
 pub(super) struct Wheel {
     entries: BinaryHeap<Reverse<(Mono, ConnKey)>>,
     next_sweep: Mono,
+    /// When the last tick was, by the time that really passed.
+    ticked_ms: u64,
 }
 
 impl Wheel {
     /// An empty wheel.
     pub fn new(now: Mono) -> Self {
-        Wheel { entries: BinaryHeap::new(), next_sweep: now.plus(SWEEP_MS) }
+        Wheel { entries: BinaryHeap::new(), next_sweep: now.plus(SWEEP_MS), ticked_ms: 0 }
     }
 
     /// Has the connection looked at then.
@@ -65,6 +71,7 @@ impl Hub {
         let began = Instant::now();
         let now = self.now;
         let over = || began.elapsed() > SLICE;
+        self.forgive_a_stall();
         while self.writable
             && let Some(&(due, host)) = self.calendar.first()
             && due <= now
@@ -100,6 +107,21 @@ impl Hub {
             self.sweep();
         }
         true
+    }
+
+    /// After a stall everybody who was pinged gets the whole time for a pong again: it may have been here for long.
+    fn forgive_a_stall(&mut self) {
+        let passed_ms = self.clock.passed_ms();
+        let stalled_ms = passed_ms.saturating_sub(std::mem::replace(&mut self.wheel.ticked_ms, passed_ms));
+        // The first tick comes after a start that may have taken long.
+        if stalled_ms < STALL_MS || self.conns.is_empty() {
+            return;
+        }
+        tracing::warn!(stalled_ms, "the daemon stood still; clients get another chance to answer");
+        let now = self.now;
+        for (_, conn) in &mut self.conns {
+            conn.pinged = conn.pinged.map(|_| now);
+        }
     }
 
     /// Adopts, pings or parts from one connection.
@@ -204,17 +226,20 @@ impl Hub {
         }
     }
 
-    /// Stops admitting, tells every client when to come back, and begins to close over the window. Answers how many
-    /// clients are concerned.
-    pub fn start_draining(&mut self, window_ms: u64) -> u64 {
+    /// Stops admitting, tells every client when to come back, and begins to close over the window. A second time it
+    /// hurries: whoever is left is closed at once.
+    pub fn start_draining(&mut self, window_ms: u64) -> Drained {
         if self.drain.is_some() {
             // A second request hurries.
             if let Some(drain) = &mut self.drain {
                 drain.closes.iter_mut().for_each(|(at, _)| *at = self.now);
             }
+            let clients = self.conns.len() as u64;
+            tracing::info!(clients, "a drain is under way already: whoever is left is closed now");
             self.go_on_draining();
-            return self.conns.len() as u64;
+            return Drained { clients, window_ms: 0 };
         }
+        tracing::info!(window_ms, "draining");
         let open: Vec<(usize, u32)> = self
             .conns
             .iter()
@@ -236,7 +261,7 @@ impl Hub {
         self.metrics.draining.set(1);
         self.set_ready();
         self.observe("daemon", "daemon.draining", None, None, |_| (None, None));
-        open.len() as u64
+        Drained { clients: open.len() as u64, window_ms }
     }
 
     fn go_on_draining(&mut self) {

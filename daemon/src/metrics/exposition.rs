@@ -54,8 +54,19 @@ impl Collector for Metrics {
         page.counter("commit_failures", "Commits that failed", &self.commit_failures)?;
         page.spans("turn", "One turn of the hub", &self.turn)?;
         page.sizes("turn_messages", "Messages handled in one turn of the hub", &self.turn_messages)?;
+        page.gauge("origin_pending", "Documents not in the folder of buildings yet", &self.origin_pending)?;
+        page.counter("origin_written", "Documents written to the folder of buildings", &self.origin_written)?;
+        page.counter("origin_write_failures", "Attempts to write there that failed", &self.origin_write_failures)?;
+        page.counter("origin_diverged", "Documents that somebody else had changed there", &self.origin_diverged)?;
+        page.spans("origin_load", "One document out of the folder of buildings", &self.origin_load)?;
+        page.counter("origin_load_failures", "Documents that could not be loaded", &self.origin_load_failures)?;
         page.gauge("fencing_token", "The largest fencing token given out", &self.fencing_token)?;
         page.gauge("store_writable", "1 while the store can commit", &self.store_writable)?;
+        page.gauge(
+            "buildings_closed",
+            "Buildings that stay closed because their log is damaged",
+            &self.buildings_closed,
+        )?;
         page.gauge("draining", "1 while clients are sent away before a stop", &self.draining)?;
         page.build()?;
         page.process()

@@ -57,8 +57,15 @@ fn every_figure_is_on_the_page_from_the_start() {
         "arxosrt_commit_failures_total",
         "arxosrt_turn_seconds_sum",
         "arxosrt_turn_messages_count",
+        "arxosrt_origin_pending",
+        "arxosrt_origin_written_total",
+        "arxosrt_origin_write_failures_total",
+        "arxosrt_origin_diverged_total",
+        "arxosrt_origin_load_seconds_count",
+        "arxosrt_origin_load_failures_total",
         "arxosrt_fencing_token",
         "arxosrt_store_writable",
+        "arxosrt_buildings_closed",
         "arxosrt_draining",
     ] {
         assert_eq!(samples.get(name), Some(&0.0), "{name}");

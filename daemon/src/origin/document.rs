@@ -4,7 +4,9 @@
 //! missing id or one of the wrong kind is an error with its line.
 
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// `building.json`.
 #[derive(Debug, Deserialize)]
@@ -27,6 +29,16 @@ pub struct Floor {
     /// Its place in the order of floors.
     #[serde(default)]
     pub level: i32,
+    /// How often it was changed.
+    #[serde(default, deserialize_with = "version_or_zero")]
+    pub version: u64,
+}
+
+/// The building that `floor.json` says it is in, as it is written there.
+#[derive(Debug, Deserialize)]
+pub struct Said<'a> {
+    #[serde(borrow)]
+    pub building_id: &'a RawValue,
 }
 
 /// One entry of `objects.json` or `routes.json`.
@@ -39,4 +51,21 @@ pub struct Item {
     /// All floors that it spans; only routes have it.
     #[serde(default)]
     pub floors: Vec<RoomId>,
+    /// How often it was changed.
+    #[serde(default, deserialize_with = "version_or_zero")]
+    pub version: u64,
+}
+
+/// A version, where there is one that the daemon could have written; whatever else stands there counts as none.
+pub fn version_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Version {
+        Number(u64),
+        Other(IgnoredAny),
+    }
+    Ok(match Version::deserialize(deserializer)? {
+        Version::Number(version) => version,
+        Version::Other(IgnoredAny) => 0,
+    })
 }

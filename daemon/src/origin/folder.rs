@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read.
@@ -17,6 +18,15 @@ pub const ENTRIES_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Root {
     real: PathBuf,
+}
+
+/// A file as it was at some time. One that was replaced has another inode, one that was written another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    inode: u64,
+    modified_s: i64,
+    modified_ns: i64,
+    bytes: u64,
 }
 
 impl Root {
@@ -68,8 +78,23 @@ impl Root {
         }
     }
 
+    /// What tells one content of a file from another without reading it; nothing when there is no such file.
+    pub fn stamp(&self, path: &Path) -> io::Result<Option<Stamp>> {
+        let real = match self.inside(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            real => real?,
+        };
+        let metadata = std::fs::metadata(real)?;
+        Ok(Some(Stamp {
+            inode: metadata.ino(),
+            modified_s: metadata.mtime(),
+            modified_ns: metadata.mtime_nsec(),
+            bytes: metadata.len(),
+        }))
+    }
+
     /// The real path of something below the root.
-    fn inside(&self, path: &Path) -> io::Result<PathBuf> {
+    pub(super) fn inside(&self, path: &Path) -> io::Result<PathBuf> {
         let real = self.real.join(path).canonicalize()?;
         match real.starts_with(&self.real) {
             true => Ok(real),

@@ -1,14 +1,36 @@
 //! The origin: where does building data come from?
 //!
-//! So far it is asked once, at the start, for the building directory: which floors and things there are, and where.
+//! It is a folder of JSON files, or nothing. At the start it is read for the building directory: which floors and
+//! things there are, and where. Later it is asked for single documents, and committed edits are written back to it:
+//!
+//! - `directory`, `layout` and `newest` read the folder at the start and remember what was found where;
+//! - `documents` loads one document, `write_back` puts changed ones into their files; `elements`, `text` and `cache`
+//!   find and change parts of a file's text, `folder` and `replace` are all that touches the disk;
+//! - `service` does this beside the hub, which never waits; `pending` is what is still to be written.
 
+mod cache;
 pub mod directory;
 mod document;
+pub mod documents;
+mod elements;
 mod folder;
+mod layout;
+mod newest;
+pub mod pending;
+#[cfg(test)]
+mod random_edits;
+mod replace;
+#[cfg(test)]
+mod round_trips;
 #[cfg(test)]
 mod sample;
+pub mod service;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
+mod text;
+mod write_back;
 
 use arxosrt_core::directory::Directory;
 
@@ -27,7 +49,8 @@ pub fn load(config: &Config, set_by: &SetBy, cwd: &std::path::Path) -> Result<Re
             match directory::read(&path) {
                 Err(NoOrigin { path, why }) if !was_asked_for(config, set_by, cwd) => {
                     let what = format!("no building is known: {why}");
-                    Ok(Reading { directory: Directory::default(), troubles: vec![Trouble { path, what }] })
+                    let troubles = vec![Trouble { path, place: None, what }];
+                    Ok(Reading { directory: Directory::default(), troubles, faults: Vec::new(), folder: None })
                 }
                 reading => reading,
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use arxosrt_core::directory::{Counts, ItemKind, Located};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 
-use super::directory::{Reading, read};
+use super::directory::{Reading, Trouble, read};
 use super::{document, load};
 use crate::args::Args;
 use crate::config::Env;
@@ -23,8 +23,13 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 /// The troubles of reading, without the folder's own path.
 fn troubles(reading: &Reading, dir: &Path) -> Vec<String> {
+    assert_eq!(reading.faults, [], "nothing is broken");
+    shown(&reading.troubles, dir)
+}
+
+fn shown(troubles: &[Trouble], dir: &Path) -> Vec<String> {
     let prefix = format!("{}/", dir.display());
-    reading.troubles.iter().map(|trouble| trouble.to_string().replace(&prefix, "")).collect()
+    troubles.iter().map(|trouble| trouble.to_string().replace(&prefix, "")).collect()
 }
 
 const GOOD: &[(&str, &str)] = &[
@@ -57,28 +62,32 @@ fn a_folder_becomes_a_directory() {
 }
 
 #[test]
-fn a_broken_building_is_told_with_its_line_and_the_others_are_read() {
+fn a_broken_building_is_a_fault_with_its_place() {
     for (path, text, says) in [
-        ("x/building.json", "{\n \"name\": \"X\"\n}", "x/building.json: missing field `id` at line 3 column 1"),
-        ("x/building.json", "{\"id\": 7}", "an id of 1 to 256 bytes at line 1"),
-        ("x/building.json", "{\"id\":\"x\"", "x/building.json: EOF while parsing an object at line 1"),
-        ("x/floors/f/floor.json", "{\"id\":\"\"}", "x/floors/f/floor.json: an id must not be empty at line 1"),
+        ("x/building.json", "{\n \"name\": \"X\"\n}", "x/building.json:3:1: missing field `id`"),
+        (
+            "x/building.json",
+            "{\"id\": 7}",
+            "x/building.json:1:8: invalid type: integer `7`, expected an id of 1 to 256 bytes",
+        ),
+        ("x/building.json", "{\"id\":\"x\"", "x/building.json:1:9: EOF while parsing an object"),
+        ("x/floors/f/floor.json", "{\"id\":\"\"}", "x/floors/f/floor.json:1:8: an id must not be empty"),
         (
             "x/floors/f/floor.json",
             "{\"id\":\"x:f\",\"building_id\":\"y\"}",
-            "building_id is `y`, but the building is `x`",
+            "x/floors/f/floor.json:1:27: building_id is `y`, but the building is `x`",
         ),
+        ("x/floors/f/objects.json", "[\n{\"id\":\"o\"},\n{\"id\":}]", "x/floors/f/objects.json:3:7: expected value"),
+        ("x/floors/f/objects.json", "{}", "x/floors/f/objects.json:1:0: invalid type: map, expected a sequence"),
         (
             "x/floors/f/objects.json",
-            "[\n{\"id\":\"o\"},\n{\"id\":}]",
-            "x/floors/f/objects.json: expected value at line 3",
+            "[{\"id\":\"o\",\"floor_id\":\"x:g\"}]",
+            "x/floors/f/objects.json:1:2: `o` has floor_id `x:g`",
         ),
-        ("x/floors/f/objects.json", "{}", "expected a sequence at line 1"),
-        ("x/floors/f/objects.json", "[{\"id\":\"o\",\"floor_id\":\"x:g\"}]", "`o` has floor_id `x:g`"),
         (
             "x/floors/f/routes.json",
-            "[{\"id\":\"r\",\"floors\":[\"b:0\"]}]",
-            "`r` spans `b:0`, which is no floor of this",
+            "[{\"id\":\"q\"},\n {\"id\":\"r\",\"floors\":[\"b:0\"]}]",
+            "x/floors/f/routes.json:2:2: `r` spans `b:0`, which is no floor of this",
         ),
         ("x/floors/g/objects.json", "[]", "x/floors/g/floor.json: is not there"),
     ] {
@@ -87,9 +96,8 @@ fn a_broken_building_is_told_with_its_line_and_the_others_are_read() {
         files.push((path, text));
         let dir = folder(&files);
         let reading = read(dir.path()).unwrap();
-        let told = troubles(&reading, dir.path());
-        assert!(told.len() == 1 && told[0].contains(says), "{says}\n{told:?}");
-        assert!(told[0].ends_with("building `x` is skipped"), "{told:?}");
+        let told = shown(&reading.faults, dir.path());
+        assert!(told.len() == 1 && told[0].starts_with(says), "{says}\n{told:?}");
         assert_eq!(reading.directory.counts().buildings, 1, "{says}");
     }
 }
@@ -112,6 +120,24 @@ fn what_has_the_id_of_something_else_is_left_out_and_told() {
     assert_eq!(reading.directory.counts(), Counts { buildings: 2, floors: 3, objects: 2, routes: 2 });
 }
 
+/// Something whose floor was left out lies nowhere; clients could then say that it lies in two places.
+#[test]
+fn what_is_left_without_a_floor_is_a_fault() {
+    let mut files = GOOD.to_vec();
+    files.extend([
+        ("c/building.json", r#"{"id":"c"}"#),
+        ("c/floors/f/floor.json", r#"{"id":"b:0"}"#),
+        ("c/floors/f/objects.json", r#"[{"id":"lost"}]"#),
+        ("docs/read.me", "no building at all"),
+    ]);
+    let dir = folder(&files);
+    let reading = read(dir.path()).unwrap();
+    let told = shown(&reading.faults, dir.path());
+    assert!(told.len() == 1 && told[0].ends_with("`lost` lies on no floor"), "{told:?}");
+    let told = shown(&reading.troubles, dir.path());
+    assert_eq!(told, ["docs: holds neither building.json nor floors: it is no building"]);
+}
+
 #[test]
 fn a_folder_that_is_not_there_is_no_origin() {
     let dir = folder(&[("file", "")]);
@@ -123,12 +149,12 @@ fn a_folder_that_is_not_there_is_no_origin() {
 }
 
 #[test]
-fn a_link_out_of_the_folder_breaks_only_its_building() {
+fn a_link_out_of_the_folder_is_a_fault() {
     let dir = folder(GOOD);
     let secret = folder(&[("building.json", r#"{"id":"secret"}"#)]);
     std::os::unix::fs::symlink(secret.path(), dir.path().join("s")).unwrap();
     let reading = read(dir.path()).unwrap();
-    let told = troubles(&reading, dir.path());
+    let told = shown(&reading.faults, dir.path());
     assert!(told.len() == 1 && told[0].contains("leads out of the origin's folder"), "{told:?}");
     assert_eq!(reading.directory.counts().buildings, 1);
 }

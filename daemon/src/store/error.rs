@@ -81,6 +81,11 @@ impl StoreError {
         }
     }
 
+    /// What was kept is damaged: another try would find the same.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StoreError::Corrupt { .. })
+    }
+
     /// Damage that SQLite cannot see.
     pub(super) fn corrupt(path: &Path, reason: String) -> Self {
         StoreError::Corrupt { path: path.to_owned(), reason }

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arxosrt_core::id::BuildingId;
 
 use super::{
-    AUDIT_RECORDS_MAX, AuditRecord, AuditRow, Batch, Commit, Loaded, MEMORY_BYTES_MAX, Notices, Outcome, Part,
-    Recovered, StoreError, new_epoch, new_key, wall_ms,
+    AUDIT_RECORDS_MAX, AuditRecord, AuditRow, Batch, Commit, Loaded, LoadedOrNot, MEMORY_BYTES_MAX, Notices, Outcome,
+    Part, Recovered, StoreError, new_epoch, new_key, wall_ms,
 };
 
 /// The engine.
@@ -69,10 +69,10 @@ impl Memory {
         self.kept().buildings.get(building).map(|log| log.loaded.clone()).unwrap_or_default()
     }
 
-    pub(super) fn load_all_with_locks(&self) -> Vec<(BuildingId, Loaded)> {
+    pub(super) fn load_all_with_locks(&self) -> Vec<(BuildingId, LoadedOrNot)> {
         let kept = self.kept();
         let locked = kept.buildings.iter().filter(|(_, log)| log.live_locks > 0);
-        let mut all: Vec<_> = locked.map(|(id, log)| (id.clone(), log.loaded.clone())).collect();
+        let mut all: Vec<_> = locked.map(|(id, log)| (id.clone(), Ok(log.loaded.clone()))).collect();
         all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         all
     }

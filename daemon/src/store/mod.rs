@@ -176,6 +176,9 @@ pub struct Loaded {
     pub batches: Vec<(u64, Vec<u8>)>,
 }
 
+/// A building's log, or what is wrong with it.
+pub type LoadedOrNot = Result<Loaded, StoreError>;
+
 /// What became of a batch, when [`Store::commit`] returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -256,8 +259,9 @@ impl Store {
         }
     }
 
-    /// The committed logs of all buildings in which locks are held, in one pass over the store.
-    pub fn load_all_with_locks(&self) -> Result<Vec<(BuildingId, Loaded)>, StoreError> {
+    /// The committed logs of all buildings in which locks are held, in one pass over the store. A log in which something
+    /// is missing is told as such, beside the others.
+    pub fn load_all_with_locks(&self) -> Result<Vec<(BuildingId, LoadedOrNot)>, StoreError> {
         match &self.0 {
             Engine::Memory(memory) => Ok(memory.load_all_with_locks()),
             Engine::Embedded(embedded) => embedded.reader().load_all_with_locks(),

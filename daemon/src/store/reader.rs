@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use arxosrt_core::id::BuildingId;
 use rusqlite::{Connection, Params, Transaction, params};
 
-use super::{AuditRecord, AuditRow, BuildingMeta, Loaded, StoreError, schema};
+use super::{AuditRecord, AuditRow, BuildingMeta, Loaded, LoadedOrNot, StoreError, schema};
 
 /// The connection that reads.
 pub(super) struct Reader {
@@ -25,12 +25,14 @@ impl Reader {
 
     pub(super) fn load(&self, building: &BuildingId) -> Result<Loaded, StoreError> {
         let logs = self.read("load a building", |view| Logs::of(view, "building.id = ?", [building.as_str()]))?;
-        Ok(logs.whole(&self.path)?.pop().map(|(_, loaded)| loaded).unwrap_or_default())
+        logs.0.into_iter().next().map_or_else(|| Ok(Loaded::default()), |log| log.whole(&self.path))
     }
 
-    pub(super) fn load_all_with_locks(&self) -> Result<Vec<(BuildingId, Loaded)>, StoreError> {
+    pub(super) fn load_all_with_locks(&self) -> Result<Vec<(BuildingId, LoadedOrNot)>, StoreError> {
         let doing = "load the buildings with locks";
-        self.read(doing, |view| Logs::of(view, "building.live_locks > 0", []))?.whole(&self.path)
+        let logs = self.read(doing, |view| Logs::of(view, "building.live_locks > 0", []))?;
+        let each = logs.0.into_iter().map(|log| Ok((building_id(&log.id, &self.path)?, log.whole(&self.path))));
+        each.collect()
     }
 
     pub(super) fn audit_list(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
@@ -130,11 +132,6 @@ impl Logs {
         }
         Ok(Logs(logs))
     }
-
-    /// The logs, if nothing is missing in them.
-    fn whole(self, path: &Path) -> Result<Vec<(BuildingId, Loaded)>, StoreError> {
-        self.0.into_iter().map(|log| log.whole(path)).collect()
-    }
 }
 
 impl Log {
@@ -157,8 +154,9 @@ impl Log {
         self.loaded.batches.push((position.cast_unsigned(), events));
     }
 
-    fn whole(self, path: &Path) -> Result<(BuildingId, Loaded), StoreError> {
-        let id = building_id(&self.id, path)?;
+    /// The log, if nothing is missing in it.
+    fn whole(self, path: &Path) -> Result<Loaded, StoreError> {
+        let id = &self.id;
         if let Some(position) = self.torn_at {
             return Err(StoreError::corrupt(path, format!("the log of building {id} has a gap before {position}")));
         }
@@ -166,6 +164,6 @@ impl Log {
             let (reached, end) = (self.reached, self.end);
             return Err(StoreError::corrupt(path, format!("the log of building {id} ends at {reached}, not at {end}")));
         }
-        Ok((id, self.loaded))
+        Ok(self.loaded)
     }
 }

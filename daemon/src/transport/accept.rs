@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::core::{Arriving, Shared, SharedHub};
 use super::handshake::{self, Asked, Opening, Refusal};
+use super::hosts::Hosts;
 use super::ws::{Decoder, Next, Receiver};
 use crate::hub::ConnKey;
 use crate::hub::clients::Arrival;
@@ -48,7 +49,7 @@ thread_local! {
 /// this one: most of a client's life is waiting, and what waits should own little.
 pub async fn serve(shared: Rc<Shared>, mut stream: TcpStream, peer: SocketAddr, arriving: Arriving) {
     let _ = stream.set_nodelay(true);
-    let head = timeout(shared.handshake_time, read_head(&mut stream)).await;
+    let head = timeout(shared.handshake_time, read_head(&mut stream, &shared.hosts)).await;
     let Ok(Ok((head, asked))) = head else { return };
     drop(arriving);
     match asked {
@@ -61,7 +62,7 @@ pub async fn serve(shared: Rc<Shared>, mut stream: TcpStream, peer: SocketAddr, 
 }
 
 /// Reads until it is clear what the client wants.
-async fn read_head(stream: &mut TcpStream) -> io::Result<(Vec<u8>, Asked)> {
+async fn read_head(stream: &mut TcpStream, hosts: &Hosts) -> io::Result<(Vec<u8>, Asked)> {
     let mut head = Vec::new();
     loop {
         let asked = poll_fn(|cx| {
@@ -72,7 +73,7 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<(Vec<u8>, Asked)> {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
                 head.extend_from_slice(buf.filled());
-                Poll::Ready(Ok::<Asked, io::Error>(handshake::look(&head)))
+                Poll::Ready(Ok::<Asked, io::Error>(handshake::look(&head, hosts)))
             })
         })
         .await?;

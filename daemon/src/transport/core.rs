@@ -13,9 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, HandedOver};
+use super::hosts::Hosts;
 use crate::hub::ask::Ask;
 use crate::hub::flush::Drain;
 use crate::hub::{Hub, Parts};
+use crate::origin::service::OriginAnswer;
 use crate::store::{Outcome, StoreError};
 
 /// The hub, within its thread.
@@ -37,6 +39,8 @@ pub struct Shared {
     pub handshake_time: Duration,
     /// Bytes of one message.
     pub message_bytes: usize,
+    /// Under which names we may be addressed.
+    pub hosts: Hosts,
     /// Connections of each address that are not clients yet.
     arriving: RefCell<HashMap<IpAddr, u32>>,
     /// How many of them one address may have.
@@ -85,10 +89,14 @@ pub struct Core {
     pub questions: mpsc::Receiver<Ask>,
     /// Reports of the store.
     pub outcomes: mpsc::UnboundedReceiver<Outcome>,
+    /// Answers of the origin.
+    pub origin_answers: mpsc::Receiver<OriginAnswer>,
     /// Where plain HTTP connections go.
     pub plain_http: mpsc::Sender<HandedOver>,
     /// How long a client may take until it is clear what it wants.
     pub handshake_time: Duration,
+    /// Under which names we may be addressed.
+    pub hosts: Hosts,
     /// Cancelled when the core is to end. Clients should have been drained by then.
     pub stop: CancellationToken,
     /// Told whether the hub could be built.
@@ -102,7 +110,18 @@ pub fn run(core: Core) -> io::Result<()> {
 }
 
 async fn live(core: Core) -> io::Result<()> {
-    let Core { parts, listener, mut questions, mut outcomes, plain_http, handshake_time, stop, started } = core;
+    let Core {
+        parts,
+        listener,
+        mut questions,
+        mut outcomes,
+        mut origin_answers,
+        plain_http,
+        handshake_time,
+        hosts,
+        stop,
+        started,
+    } = core;
     let message_bytes = parts.settings.message_bytes;
     let arriving_max = u32::try_from(parts.settings.connections_per_address).unwrap_or(u32::MAX);
     let listener = TcpListener::from_std(listener)?;
@@ -120,6 +139,7 @@ async fn live(core: Core) -> io::Result<()> {
         plain_http,
         handshake_time,
         message_bytes,
+        hosts,
         arriving: RefCell::default(),
         arriving_max,
     });
@@ -145,6 +165,17 @@ async fn live(core: Core) -> io::Result<()> {
             hub.outcome(outcome);
             while let Ok(outcome) = outcomes.try_recv() {
                 hub.outcome(outcome);
+            }
+        }
+    });
+    let informed = hub.clone();
+    tokio::task::spawn_local(async move {
+        while let Some(answer) = origin_answers.recv().await {
+            let mut hub = informed.borrow_mut();
+            hub.tick_clock();
+            hub.origin_answer(answer);
+            while let Ok(answer) = origin_answers.try_recv() {
+                hub.origin_answer(answer);
             }
         }
     });

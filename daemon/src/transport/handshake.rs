@@ -9,11 +9,16 @@ use arxosrt_core::id::UserId;
 use percent_encoding::percent_decode_str;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::hosts::Hosts;
+
 /// The longest head, in bytes. What is longer goes to the HTTP library, which knows how to refuse it.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The most header fields of a head that opens a WebSocket.
 const FIELDS_MAX: usize = 64;
+
+/// How much of a host that is not ours is told back, in characters.
+const HOST_SHOWN_MAX: usize = 64;
 
 /// Where clients connect; both have always been served.
 const PREFIXES: [&str; 2] = ["/v1/realtime/", "/realtime/"];
@@ -93,8 +98,8 @@ impl Refusal {
     }
 }
 
-/// Looks at the bytes of a new connection.
-pub fn look(bytes: &[u8]) -> Asked {
+/// Looks at the bytes of a new connection, which must address us as one of our `hosts`.
+pub fn look(bytes: &[u8], hosts: &Hosts) -> Asked {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
     let head_len = match request.parse(bytes) {
@@ -118,11 +123,32 @@ pub fn look(bytes: &[u8]) -> Asked {
         // The HTTP library says 426 with everything that belongs to it.
         return Asked::Http;
     }
-    match open(events, user, query, head_len, &field) {
+    match check(hosts, &field).and_then(|()| open(events, user, query, head_len, &field)) {
         Ok(opening) if events => Asked::Events(opening),
         Ok(opening) => Asked::WebSocket(opening),
         Err(refusal) => Asked::Wrong(refusal),
     }
+}
+
+/// Whether the request is meant for us, and not made by somebody else's page.
+fn check<'a>(hosts: &Hosts, field: &dyn Fn(&str) -> Option<&'a str>) -> Result<(), Refusal> {
+    let host = field("host");
+    if !hosts.answers_to(host) {
+        return Err(Refusal::new(403, "host_forbidden", not_ours(host.unwrap_or(""))));
+    }
+    match field("origin") {
+        Some(origin) if !hosts.welcomes(origin, host) => {
+            let message = format!("pages of {origin} may not connect: nobody is authenticated here");
+            Err(Refusal::new(403, "origin_forbidden", message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a request that addresses somebody else is refused.
+pub fn not_ours(host: &str) -> String {
+    let shown: String = host.chars().take(HOST_SHOWN_MAX).collect();
+    format!("the host {shown:?} is not served here: http.allowed_hosts does not list it")
 }
 
 fn open<'a>(
@@ -132,12 +158,6 @@ fn open<'a>(
     head_len: usize,
     field: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Result<Opening, Refusal> {
-    if let Some(origin) = field("origin")
-        && !is_own_origin(origin, field("host"))
-    {
-        let message = format!("pages of {origin} may not connect: nobody is authenticated here");
-        return Err(Refusal::new(403, "origin_forbidden", message));
-    }
     let user = decode(user).ok_or_else(|| Refusal::new(400, "bad_id", "the user id in the path is not UTF-8"))?;
     let user = UserId::new(&user).map_err(|e| Refusal::new(400, "bad_id", format!("the user id in the path: {e}")))?;
     let username = query
@@ -171,20 +191,6 @@ fn lists(list: &str, word: &str) -> bool {
     list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
-/// A page may connect if it comes from this machine or from the very host that it connects to. While nobody is
-/// authenticated, any other page in somebody's browser would speak with that person's reach.
-pub fn is_own_origin(origin: &str, host: Option<&str>) -> bool {
-    let Some((_, authority)) = origin.split_once("://") else { return false };
-    if Some(authority) == host {
-        return true;
-    }
-    let name = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(""),
-        None => authority.split(':').next().unwrap_or(""),
-    };
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 /// The answer that opens a WebSocket.
 pub fn switching(opening: &Opening) -> Vec<u8> {
     let mut out = Vec::with_capacity(192);
@@ -210,7 +216,7 @@ mod tests {
 
     fn head(target: &str, more: &str) -> String {
         format!(
-            "GET {target} HTTP/1.1\r\nHost: h:1\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:1\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
         )
     }
@@ -222,7 +228,7 @@ mod tests {
             ("/realtime/ws/a%2Fb%20%F0%9F%8F%A2?username=Ana+B", "a/b 🏢"),
             ("/realtime/ws/a%25b", "a%b"),
         ] {
-            match look(head(path, "").as_bytes()) {
+            match look(head(path, "").as_bytes(), &Hosts::default()) {
                 Asked::WebSocket(opening) => {
                     assert_eq!(opening.user.as_str(), user);
                     // The sample of RFC 6455, section 1.3.
@@ -237,7 +243,7 @@ mod tests {
     fn every_prefix_of_a_head_wants_more() {
         let head = head("/v1/realtime/ws/ana", "");
         for n in 0..head.len() {
-            assert_eq!(look(&head.as_bytes()[..n]), Asked::More, "{n}");
+            assert_eq!(look(&head.as_bytes()[..n], &Hosts::default()), Asked::More, "{n}");
         }
     }
 
@@ -248,24 +254,26 @@ mod tests {
             (head("/v1/realtime/ws/a%00b", ""), 400),
             (head("/v1/realtime/ws/%ff", ""), 400),
             (head("/v1/realtime/ws/a", "Origin: https://evil.example\r\n"), 403),
+            (head("/v1/realtime/ws/a", "").replace("127.0.0.1:1", "evil.example"), 403),
+            (head("/v1/realtime/sse/a", "").replace("127.0.0.1:1", "evil.example"), 403),
             (head("/v1/realtime/ws/a", "").replace("13", "8"), 426),
             (head("/v1/realtime/ws/a", "").replace("dGhl", ""), 400),
         ] {
-            match look(head.as_bytes()) {
+            match look(head.as_bytes(), &Hosts::default()) {
                 Asked::Wrong(refusal) => assert_eq!(refusal.status, status, "{head}"),
                 other => panic!("{head}: {other:?}"),
             }
         }
-        for own in ["http://h:1", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:5"] {
+        for own in ["http://127.0.0.1:1", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:5"] {
             let head = head("/v1/realtime/ws/a", &format!("Origin: {own}\r\n"));
-            assert!(matches!(look(head.as_bytes()), Asked::WebSocket(_)), "{own}");
+            assert!(matches!(look(head.as_bytes(), &Hosts::default()), Asked::WebSocket(_)), "{own}");
         }
     }
 
     #[test]
     fn everything_else_goes_to_the_http_library() {
         for head in ["POST /v1/realtime/join-room HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "nonsense\r\n\r\n"] {
-            assert_eq!(look(head.as_bytes()), Asked::Http, "{head}");
+            assert_eq!(look(head.as_bytes(), &Hosts::default()), Asked::Http, "{head}");
         }
     }
 }

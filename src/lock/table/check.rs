@@ -12,7 +12,7 @@ impl Table {
         for lock in self.iter() {
             again.add(&lock.closure());
             owned += 1;
-            for target in &lock.targets {
+            for target in &lock.targets[..] {
                 let seen = target.place.rooms().iter().map(|room| self.rooms.get(room));
                 let there = seen.chain([self.resources.get(&target.resource)]);
                 for spot in there {
@@ -36,10 +36,10 @@ impl Table {
         }
         let spots = self.rooms.values().chain(self.resources.values());
         let mut tokens = spots.flat_map(|spot| spot.locks.iter());
-        if let Some(lost) = tokens.find(|token| !self.locks.contains_key(token)) {
+        if let Some(lost) = tokens.find(|token| self.locks.get(*token).is_none()) {
             return Err(format!("{lost:?} is indexed and not held"));
         }
-        if self.locks.keys().next_back().copied() > self.last {
+        if self.locks.last_key() > self.last {
             return Err(format!("L2: a lock is younger than the last token {:?}", self.last));
         }
         Ok(())

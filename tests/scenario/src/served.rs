@@ -109,6 +109,7 @@ pub(crate) fn launch(config: Config, dir: &Path, directory: Directory, clock: Cl
             warning: None,
         },
         directory,
+        folder: None,
         config,
     };
     let started = std::thread::spawn(move || daemon::start_with_clock(ready, clock));

@@ -491,6 +491,36 @@ async fn the_silent_are_pinged_and_the_dead_are_closed() {
     .await;
 }
 
+/// A daemon that was stopped for a while, or whose machine was, has read no pongs meanwhile: whoever it pinged before
+/// that gets the whole time again, and no more than that.
+#[tokio::test]
+async fn a_daemon_that_stood_still_gives_everybody_another_chance() {
+    let served = Setup::memory()
+        .with(|config| {
+            config.hub.ping_ms = 25_000;
+            config.hub.pong_ms = 10_000;
+        })
+        .start();
+    let mut slow = served.raw("slow").await;
+    slow.text(r#"{"type":"join_room","room_id":"r"}"#).await;
+    let pinged = async |raw: &mut Raw| while raw.next().await.expect("a ping").opcode != 9 {};
+    served.advance(25_500);
+    pinged(&mut slow).await;
+    served.clock.stall(60_000);
+    // Behind the stall there is time for the pong, and it counts.
+    served.client("other").await.settle().await;
+    slow.write(&masked(0x8a, b"")).await;
+    // It is read by now: what came behind it is answered.
+    slow.write(&masked(0x89, b"read")).await;
+    while slow.next().await.expect("an answer").payload != b"read" {}
+    served.advance(25_500);
+    pinged(&mut slow).await;
+    served.clock.stall(60_000);
+    served.client("another").await.settle().await;
+    served.advance(10_100);
+    assert_eq!(slow.close_code().await, Some(3012));
+}
+
 /// A client that shuts its direction, or whose machine is gone, is lost: its session has the grace and then ends.
 #[tokio::test]
 async fn half_open_sockets_are_lost_sessions() {

@@ -47,6 +47,7 @@ async fn operators_see_what_is() {
     ] {
         assert_eq!(status[name], value, "{name} in {status}");
     }
+    assert_eq!(status["directory"], json!({"buildings": 1, "floors": 2, "objects": 3, "routes": 2}));
     assert_eq!((&status["state"], &status["engine"]), (&json!("ready"), &json!("memory")));
 
     let rooms = list(&served, "/v1/rooms").await;
@@ -155,8 +156,12 @@ async fn a_person_or_a_session_is_sent_away() {
     assert_eq!(delete(&served, &path, None, "too loud").await.ok()["object"]["count"], 1);
     assert_eq!(tab.closed().await.code, Some(3507));
     assert_eq!(tab.expect("closing").await["detail"], "too loud");
-    // A kicked session has no grace.
-    assert_eq!(ben.expect("lock_released").await["lock_id"], lock.as_str());
+    // A kicked session has no grace; the history says who ended it and why.
+    let released = ben.expect("lock_released").await;
+    assert_eq!((&released["lock_id"], &released["reason"]), (&json!(lock), &json!("kicked")));
+    let history = list(&served, "/v1/resources/door/history").await;
+    assert_eq!((&history[0]["cause"], &history[0]["reason"]), (&json!("kicked"), &json!("too loud")));
+    assert!(history[0]["by"].as_str().is_some_and(|by| by.contains("uid")), "{history:?}");
     ben.expect("user_left_room").await;
     other.settle().await;
 

@@ -9,7 +9,6 @@ use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockType, Token, TokenSource};
 use arxosrt_core::time::{Mono, Wall};
 use arxosrt_sim::rng::Rng;
-use smallvec::smallvec;
 
 /// A building with some of everything, and the log that gives it.
 fn lived_in() -> (Building, Vec<u8>) {
@@ -32,7 +31,7 @@ fn lived_in() -> (Building, Vec<u8>) {
         Command::Acquire {
             actor: actor.clone(),
             lock_type: LockType::RouteEdit,
-            targets: smallvec![route],
+            targets: [route].into(),
             ttl_ms: None,
             wait_ms: 0,
             metadata: Some("{\"a\":1}".into()),

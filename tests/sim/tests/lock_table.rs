@@ -9,7 +9,6 @@ use arxosrt_core::lock::LockType::*;
 use arxosrt_core::lock::{LockType, Token, TokenSource};
 use arxosrt_core::time::{Mono, Wall};
 use arxosrt_sim::overlap::overlap;
-use smallvec::SmallVec;
 
 const TYPES: [LockType; 5] = [FloorEdit, ObjectEdit, RouteEdit, GridCalibration, AnalyticsView];
 
@@ -63,7 +62,7 @@ fn acquire(
     targets: &[Target],
 ) -> Reply {
     let facts = Facts { now: Mono(1), wall: Wall(1), tokens };
-    let targets = SmallVec::from(targets);
+    let targets = targets.into();
     let command = Command::Acquire { actor: actor(who), lock_type, targets, ttl_ms: None, wait_ms: 0, metadata: None };
     let decision = building.decide(&facts, &command);
     building.apply(&facts, &decision);

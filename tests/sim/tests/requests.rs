@@ -10,7 +10,6 @@ use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockId, LockType, Token, TokenSource};
 use arxosrt_core::time::{Mono, Wall};
 use arxosrt_sim::model::Model;
-use smallvec::smallvec;
 
 const DEPTH: usize = 4;
 
@@ -74,7 +73,7 @@ fn acquire(name: &str, wait_ms: u64) -> Command {
     Command::Acquire {
         actor: actor(name),
         lock_type: LockType::FloorEdit,
-        targets: smallvec![target],
+        targets: [target].into(),
         ttl_ms: None,
         wait_ms,
         metadata: None,

@@ -10,7 +10,7 @@ use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::LockType::*;
 use arxosrt_core::lock::{LockId, LockType, Ticket, Token, TokenSource};
 use arxosrt_core::time::{Mono, Wall};
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60_000;
@@ -59,7 +59,7 @@ impl Stage {
     }
 
     fn ask(&mut self, who: &str, lock_type: LockType, targets: &[Target], wait_ms: u64) -> Decision {
-        let targets = SmallVec::from(targets);
+        let targets = targets.into();
         self.run(Command::Acquire { actor: actor(who), lock_type, targets, ttl_ms: None, wait_ms, metadata: None })
     }
 

@@ -15,7 +15,7 @@ use crate::http::serve::{Rewind, serve_connection};
 /// More than any of these tests should ever need.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-const LIVE: &str = "GET /live HTTP/1.1\r\nhost: h\r\n\r\n";
+const LIVE: &str = "GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 struct Connection {
     client: DuplexStream,
@@ -115,7 +115,7 @@ async fn a_head_has_bounds() {
 async fn a_client_that_does_not_read_loses_the_connection() {
     let limits = HttpLimits { write_timeout: Duration::from_millis(20), ..HttpLimits::default() };
     // The metrics are larger than the pipe.
-    let connection = Connection::open(limits, "GET /metrics HTTP/1.1\r\nhost: h\r\n\r\n", 256);
+    let connection = Connection::open(limits, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n", 256);
     let Connection { client, served, .. } = connection;
     let ended = timeout(DEADLINE, served).await.expect("an end in time").expect("no panic");
     assert!(ended.is_err());
@@ -133,7 +133,7 @@ async fn at_shutdown_an_idle_connection_ends() {
 
 #[tokio::test]
 async fn at_shutdown_the_request_in_hand_is_answered() {
-    let head = "POST /realtime/join-room HTTP/1.1\r\nhost: h\r\ncontent-length: 32\r\n\r\n";
+    let head = "POST /realtime/join-room HTTP/1.1\r\nhost: localhost\r\ncontent-length: 32\r\n\r\n";
     let body = r#"{"user_id":"ann","room_id":"f1"}"#;
     let mut connection = Connection::open(HttpLimits::default(), head, 4096);
     // Half of the request is there, so it is in hand.

@@ -330,6 +330,28 @@ async fn pages_of_other_sites_change_nothing() {
     }
 }
 
+/// A site whose name was made to point here sees nothing and changes nothing; probes answer to every name.
+#[tokio::test]
+async fn a_request_for_another_host_is_refused() {
+    let daemon = Daemon::start();
+    let ask = |method: &str, uri: &str| {
+        let request = Request::builder().method(method).uri(uri).header("host", "evil.example:8790");
+        request.header("origin", "http://evil.example:8790").body(Body::empty()).unwrap()
+    };
+    let message = "the host \"evil.example:8790\" is not served here: http.allowed_hosts does not list it";
+    for (method, uri) in [
+        ("GET", "/realtime/room-users/f1"),
+        ("GET", "/realtime/connection-status"),
+        ("POST", "/realtime/join-room?user_id=ann&room_id=f1"),
+        ("GET", "/metrics"),
+    ] {
+        check(&daemon.send(ask(method, uri)).await, envelope(403, "host_forbidden", message));
+    }
+    assert!(daemon.hub.asked().is_empty());
+    assert_eq!(daemon.send(ask("GET", "/live")).await.status, 200);
+    assert_eq!(daemon.send(ask("GET", "/ready")).await.status, 200);
+}
+
 /// A body that does not say how long it is: one frame, or none for ever.
 struct Unannounced(Option<Bytes>);
 

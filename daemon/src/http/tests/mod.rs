@@ -21,6 +21,7 @@ use super::{HttpContext, HttpLimits, router};
 use crate::hub::ReadyState;
 use crate::hub::ask::HubHandle;
 use crate::metrics::Metrics;
+use crate::transport::hosts::Hosts;
 use fake_hub::FakeHub;
 
 /// The routes with a hub behind them.
@@ -44,7 +45,14 @@ impl Daemon {
     fn with_hub(limits: HttpLimits, hub: FakeHub, handle: HubHandle) -> Self {
         let (ready, watched) = watch::channel(ReadyState::Ready);
         let metrics = Arc::new(Metrics::new());
-        let context = HttpContext { hub: handle, ready: watched, show_metrics: true, metrics: metrics.clone(), limits };
+        let context = HttpContext {
+            hub: handle,
+            ready: watched,
+            show_metrics: true,
+            metrics: metrics.clone(),
+            limits,
+            hosts: Hosts::new(&["hub.example".to_owned()], false),
+        };
         Daemon { app: router(context), hub, ready, metrics }
     }
 

@@ -64,7 +64,7 @@ async fn a_stranger_is_told_what_to_try() {
     assert_eq!(got.headers["content-type"], "text/plain; charset=utf-8");
     assert!(got.body.contains("ws://127.0.0.1:8790/v1/realtime/ws/USER"), "{}", got.body);
 
-    for (host, shown) in [("hub.example:80", "hub.example:80"), ("<b>", "127.0.0.1:8790")] {
+    for (host, shown) in [("hub.example:80", "hub.example:80"), ("localhost:<b>", "127.0.0.1:8790")] {
         let mut asked = request("GET", "/", "");
         asked.headers_mut().insert("host", host.parse().unwrap());
         let got = daemon.send(asked).await;

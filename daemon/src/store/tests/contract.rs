@@ -92,7 +92,7 @@ fn buildings_with_locks_are_loaded_in_one_pass() {
         freed.snapshot = Some(b"d".to_vec());
         bench.commit(batch(3, vec![freed])).unwrap();
 
-        let all: BTreeMap<_, _> = bench.store.load_all_with_locks().unwrap().into_iter().collect();
+        let all = bench.all_with_locks();
         assert_eq!(all.keys().map(BuildingId::as_str).collect::<Vec<_>>(), ["a", "c"]);
         for (id, loaded) in all {
             assert_eq!(loaded, bench.store.load(&id).unwrap(), "{id}");
@@ -179,7 +179,7 @@ fn a_store_holds_what_a_map_would_hold() {
         for (id, (_, expected)) in &model {
             assert_eq!(&bench.store.load(id).unwrap(), expected, "{kind:?} {id}");
         }
-        let locked: BTreeMap<_, _> = bench.store.load_all_with_locks().unwrap().into_iter().collect();
+        let locked = bench.all_with_locks();
         let expected = model.into_iter().filter(|(_, (locks, _))| *locks > 0).map(|(id, (_, loaded))| (id, loaded));
         assert_eq!(locked, expected.collect::<BTreeMap<_, _>>(), "{kind:?}");
     }

@@ -6,6 +6,7 @@ mod disk_full;
 mod embedded;
 mod tail;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -41,6 +42,12 @@ impl Bench {
 
     fn next(&self) -> Outcome {
         self.outcomes.recv_timeout(DEADLINE).expect("an outcome before the deadline")
+    }
+
+    /// The logs of all buildings with locks, none of which is damaged.
+    fn all_with_locks(&self) -> BTreeMap<BuildingId, Loaded> {
+        let all = self.store.load_all_with_locks().unwrap().into_iter();
+        all.map(|(id, loaded)| (id, loaded.unwrap())).collect()
     }
 
     /// Commits and waits.

@@ -2,9 +2,8 @@
 
 use arxosrt_core::building::LockSettings;
 use arxosrt_core::building::command::{Command, Facts, Target};
-use arxosrt_core::building::event::{Event, GrantCause, LockGranted, LockReleased, ReleaseReason};
+use arxosrt_core::building::event::{Event, GrantCause, LockGranted, LockReleased, ReleaseReason, Seen};
 use arxosrt_core::building::notice::{Notice, Notify, WaitEnd};
-use arxosrt_core::id::RoomId;
 
 use super::{Complaint, Held, Model, distinct, ensure, same};
 use crate::overlap::overlap;
@@ -35,30 +34,25 @@ impl Model {
             };
             ensure!(may, "{ticket} should not have ended: {why:?}");
         }
-        if let Command::SessionEnded { session } = command {
+        if let Command::SessionEnded { session } | Command::Kicked { session, .. } = command {
             self.waiting.retain(|waiting| waiting.actor.session != *session);
         }
         Ok(())
     }
 
     pub(super) fn judge_order(&mut self, event: &Event) -> Result<(), Complaint> {
-        let mut see = |room: &RoomId, seq: u64, target: usize| {
+        let all = match event {
+            Event::Broadcast(_) => 1,
+            Event::LockGranted(granted) => messages(&granted.targets),
+            Event::LockReleased(released) => messages(&released.targets),
+        };
+        for Seen { target, room, seq } in event.sightings() {
             let told = self.told.entry(room.clone()).or_default();
             told.push((event.clone(), target));
             ensure!(seq == told.len() as u64, "{room}: number {seq} is told as message {}", told.len());
-            Ok(())
-        };
-        match event {
-            Event::Broadcast(broadcast) => see(&broadcast.seen.room, broadcast.seen.seq, 0),
-            Event::LockGranted(LockGranted { targets, .. }) | Event::LockReleased(LockReleased { targets, .. }) => {
-                for (i, target) in targets.iter().enumerate() {
-                    for seen in &target.seen {
-                        see(&seen.room, seen.seq, i)?;
-                    }
-                }
-                Ok(())
-            }
         }
+        ensure!(event.sightings().count() == all, "not {all} messages: {event:?}");
+        Ok(())
     }
 
     /// Judges why a lock is released; gives it when it must go to somebody at once.
@@ -81,6 +75,9 @@ impl Model {
                 lock.0 == held.token && *expected == held.token && released.forced.is_some()
             }
             (ReleaseReason::SessionEnded, Command::SessionEnded { session }) => *session == held.session,
+            (ReleaseReason::Kicked, Command::Kicked { session, .. }) => {
+                *session == held.session && released.forced.is_some()
+            }
             (ReleaseReason::Expired, Command::Tick) => facts.now >= held.until && held.until < held.cap,
             (ReleaseReason::MaxHold, Command::Tick) => facts.now >= held.cap && held.cap <= held.until,
             (ReleaseReason::TakenOver, Command::TakeOver { lock, .. }) => lock.0 == held.token,
@@ -162,4 +159,9 @@ impl Model {
         self.held.sort_by_key(|held| held.token);
         Ok(())
     }
+}
+
+/// How many messages a lock event on these targets is.
+fn messages(targets: &[Target]) -> usize {
+    targets.iter().map(|target| target.place.rooms().len()).sum()
 }

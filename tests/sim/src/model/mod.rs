@@ -163,7 +163,7 @@ impl Model {
         ensure!(handed.is_none(), "L9: a lock was taken for somebody who did not get it");
         self.judge_notices(facts, locks, command, decision, &before)?;
         self.soft_effects(facts, locks, command, &decision.reply);
-        if let Command::SessionEnded { session } = command {
+        if let Command::SessionEnded { session } | Command::Kicked { session, .. } = command {
             let left = self.held.iter().find(|held| held.session == *session);
             ensure!(left.is_none(), "the session has ended and holds {left:?}");
         }
@@ -304,7 +304,12 @@ impl Model {
             (Command::SessionSuspended { session }, _) => {
                 self.suspended.entry(session.clone()).or_insert(now);
             }
-            (Command::SessionResumed { session } | Command::SessionEnded { session }, _) => {
+            (
+                Command::SessionResumed { session }
+                | Command::SessionEnded { session }
+                | Command::Kicked { session, .. },
+                _,
+            ) => {
                 self.suspended.remove(session);
             }
             (Command::Broadcast { from: Some(actor), client_msg_id: Some(name), .. }, Reply::Sequenced { seq, .. }) => {

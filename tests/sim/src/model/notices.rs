@@ -17,7 +17,7 @@ impl Model {
         decision: &Decision,
         before: &[Held],
     ) -> Result<(), Complaint> {
-        if let Command::SessionEnded { session } = command {
+        if let Command::SessionEnded { session } | Command::Kicked { session, .. } = command {
             self.asked.retain(|asked| asked.actor.session != *session);
         }
         if let Command::RetractLockRequest { request, .. } = command

@@ -108,6 +108,7 @@ impl Model {
             | Command::SessionSuspended { .. }
             | Command::SessionResumed { .. }
             | Command::SessionEnded { .. }
+            | Command::Kicked { .. }
             | Command::Tick => *reply == Reply::Done,
         };
         let _ = locks;

@@ -71,7 +71,7 @@ impl Model {
                 ensure!(since + (kept as u64) < told.len() as u64, "{room}: {since} of {} is kept", told.len());
             }
             Ok(missed) => {
-                let shown = missed.iter().map(|m| (m.seq, m.event, m.target));
+                let shown = missed.iter().map(|m| (m.seen.seq, m.event, m.seen.target));
                 let should =
                     told.iter().zip(1u64..).skip(since as usize).map(|((event, target), seq)| (seq, event, *target));
                 ensure!(shown.eq(should), "{room}: another story after {since}");

@@ -268,12 +268,15 @@ impl World {
         let who = self.rng.below(self.people.len());
         let session = self.people[who].actor.session.clone();
         let command = match (self.people[who].connected, self.rng.one_in(3)) {
+            (_, true) if self.rng.one_in(4) => {
+                Command::Kicked { session, reason: "too loud".into(), by: "uid 0 (root)".into() }
+            }
             (_, true) => Command::SessionEnded { session },
             (true, false) => Command::SessionSuspended { session },
             (false, false) => Command::SessionResumed { session },
         };
         match command {
-            Command::SessionEnded { .. } => self.people[who] = self.newcomer(),
+            Command::SessionEnded { .. } | Command::Kicked { .. } => self.people[who] = self.newcomer(),
             _ => self.people[who].connected = !self.people[who].connected,
         }
         for site in 0..BUILDINGS {

@@ -2,7 +2,6 @@
 
 use arxosrt_core::building::command::{Actor, Command, HolderAnswer, Place, Target};
 use arxosrt_core::lock::{LockId, LockType, RequestId, Ticket, Token};
-use smallvec::SmallVec;
 
 use super::{Person, World};
 
@@ -46,7 +45,7 @@ impl World {
     fn acquire(&mut self, at: usize, actor: Actor) -> Command {
         let targets = &self.sites[at].targets;
         let count = *self.rng.pick(&[1, 1, 1, 1, 2, 3]);
-        let targets: SmallVec<[Target; 1]> = (0..count).map(|_| self.rng.pick(targets).clone()).collect();
+        let targets: Vec<Target> = (0..count).map(|_| self.rng.pick(targets).clone()).collect();
         use LockType::*;
         let fitting: &[LockType] = match targets[0].place {
             Place::Item(_) => &[ObjectEdit, ObjectEdit, RouteEdit, AnalyticsView],
@@ -57,7 +56,7 @@ impl World {
         Command::Acquire {
             actor,
             lock_type,
-            targets,
+            targets: targets.into(),
             ttl_ms: *self.rng.pick(&[None, None, Some(0), Some(45_000), Some(1_000_000)]),
             wait_ms: *self.rng.pick(&[0, 20_000, 120_000, u64::MAX]),
             metadata: self.rng.one_in(4).then(|| "{\"tool\":\"wall\"}".into()),

@@ -1,0 +1,633 @@
+//! Edits: what becomes of one, decided on the documents as they are.
+//!
+//! An edit is checked against its author's lock first, then against what others did since the version that the author
+//! knew ([`crate::edit::detect`]). What contradicts nobody is in the document with the next version; what contradicts
+//! somebody waits in a conflict with that person. An edit under a lock that its author has lost writes nothing: all of
+//! it waits as a draft, against whoever wrote there last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::VerifyFault;
+use super::command::{Actor, EditBody, EditReply, EditWish, Refusal, Reply, Target};
+use super::conflict::{ConflictId, Kept, Opened, Party, Settled, SettledBy, Source, Word};
+use super::draft::Draft;
+use super::event::{Adopted, Answered, EditAuthor, EditOutcome, Edited, Event, Sighting};
+use super::notice::Notice;
+use super::resources::{Resource, is_within_grid};
+use super::soft::Soft;
+use crate::edit::change::{BadChange, Change, Doc};
+use crate::edit::conflict::{Author, PathConflict, Side};
+use crate::edit::detect::{self, Subject};
+use crate::edit::diff;
+use crate::edit::history::{History, HistorySettings};
+use crate::edit::past::Past;
+use crate::edit::path::Path;
+use crate::edit::rules::{ConflictKind, ResourceKind, Severity, Unit};
+use crate::edit::value::Value;
+use crate::edit::whole::units;
+use crate::id::{ResourceId, RoomId, UserId};
+
+/// The members of a document that an edit cannot change.
+const FIXED: [&str; 2] = ["/id", "/version"];
+
+/// The member that says on which floor a thing is.
+const FLOOR: &str = "/floor_id";
+
+/// How many paths a conflict's description names; the others are counted.
+const PATHS_NAMED_MAX: usize = 3;
+
+/// An edit to be committed.
+pub(super) struct Commit<'c> {
+    pub(super) target: &'c Target,
+    pub(super) kind: ResourceKind,
+    pub(super) base: u64,
+    pub(super) version: u64,
+    pub(super) author: EditAuthor,
+    pub(super) changes: Vec<Change>,
+    /// It has met others' changes and contradicts none.
+    pub(super) merged: bool,
+    pub(super) conflict: Option<ConflictId>,
+}
+
+impl Draft<'_> {
+    pub(super) fn adopt(&mut self, resource: &ResourceId, kind: ResourceKind, version: u64, document: &str) -> Reply {
+        let resources = &self.building.resources;
+        if resources.get(resource).is_some() {
+            return Reply::Done;
+        }
+        if let Err(refusal) = self.room_for_one_more() {
+            return Reply::Refused(refusal);
+        }
+        if let Err(bad) = Doc::parse(document) {
+            return Reply::Refused(bad_edit(&bad));
+        }
+        self.push(Event::Adopted(Arc::new(Adopted {
+            at: self.facts.wall,
+            resource: resource.clone(),
+            kind,
+            version,
+            document: document.into(),
+        })));
+        Reply::Done
+    }
+
+    fn room_for_one_more(&self) -> Result<(), Refusal> {
+        let (building, settings) = (self.building, &self.building.settings.edits);
+        let in_dispute = |id: &ResourceId| building.conflicts.open_on(id).next().is_some();
+        match building.resources.has_room(building.clock.ms(), settings, &in_dispute) {
+            true => Ok(()),
+            false => Err(Refusal::Limit { name: "edits.documents_max", max: settings.resources_max as u64 }),
+        }
+    }
+
+    pub(super) fn edit(&mut self, wish: &EditWish) -> Reply {
+        match self.decide_edit(wish) {
+            Ok(reply) => Reply::Edited(reply),
+            Err(refusal) => Reply::Refused(refusal),
+        }
+    }
+
+    fn decide_edit(&mut self, wish: &EditWish) -> Result<EditReply, Refusal> {
+        let building = self.building;
+        if let Some(name) = &wish.edit_id
+            && let Some(known) = building.answers.find(&wish.actor.user, name)
+        {
+            return Ok(EditReply {
+                outcome: known.outcome,
+                duplicate: true,
+                version: known.version,
+                conflicts: known.conflicts.clone(),
+                fault: None,
+            });
+        }
+        let held = building.resources.get(&wish.target.resource);
+        if held.is_none() {
+            self.room_for_one_more()?;
+        }
+        let (absent, nothing);
+        let (doc, history, kind) = match held {
+            Some(Resource { doc, history, kind, .. }) => (doc, history, *kind),
+            None => {
+                (absent, nothing) = (Doc::absent(), History::new(0, HistorySettings::default()));
+                (&absent, &nothing, wish.kind)
+            }
+        };
+        let author = Author {
+            user: wish.actor.user.clone(),
+            username: wish.actor.username.clone(),
+            session: Some(wish.actor.session.clone()),
+            edit_id: wish.edit_id.clone(),
+        };
+        let past = Past { doc, history, base: wish.base, me: &author.user };
+        check_base(wish.base, history)?;
+        let changes = self.changes_of(wish, &past)?;
+        check_changes(&changes)?;
+        let fault = self.check_lock(&wish.actor, &wish.target, wish.token, &changes)?;
+        let frame_outdated = self.frame_outdated(wish);
+        let outcome = detect::decide(
+            &Subject { kind, doc, history },
+            &detect::Edit { author: &author, base_version: wish.base, changes: &changes, frame_outdated },
+            &building.settings.edits.rules,
+        )
+        .map_err(refusal)?;
+        let mut after = Checked { changes: outcome.changes, conflicts: outcome.conflicts };
+        if fault.is_some() {
+            after = as_draft(doc, &past, &changes, &building.settings.edits.rules, kind)?;
+        }
+        self.name_calibrator(&mut after.conflicts, &wish.target);
+        self.find_dangling(wish, doc, &author.user, &mut after)?;
+        self.check_size(held.map_or(0, |held| held.bytes), &after.changes)?;
+        let version = history.current() + u64::from(!after.changes.is_empty());
+        let met_others = wish.base < history.current() && !past.is_present();
+        let opened = self.open_conflicts(wish, after.conflicts, version, fault.is_some())?;
+        let outcome = match (fault, opened.iter().any(|opened| opened.severity > Severity::Low)) {
+            (Some(_), _) => EditOutcome::Fenced,
+            (None, true) => EditOutcome::Conflict,
+            (None, false) if met_others => EditOutcome::Merged,
+            (None, false) => EditOutcome::Applied,
+        };
+        if !after.changes.is_empty() {
+            let Actor { session, user, username, .. } = wish.actor.clone();
+            self.commit_edit(
+                Commit {
+                    target: &wish.target,
+                    kind,
+                    base: wish.base,
+                    version,
+                    author: EditAuthor::Person { session, user, username },
+                    changes: after.changes,
+                    merged: outcome == EditOutcome::Merged,
+                    conflict: None,
+                },
+                &wish.floors,
+            )?;
+        }
+        let conflicts: SmallVec<[ConflictId; 1]> = opened.iter().map(|opened| opened.id).collect();
+        self.put_on_record(wish, opened, outcome, version, &conflicts);
+        for room in wish.target.place.rooms() {
+            self.soft.push(Soft::Touch { session: wish.actor.session.clone(), room: room.clone() });
+        }
+        Ok(EditReply { outcome, duplicate: false, version, conflicts, fault })
+    }
+
+    /// The answer under the edit's own name, and the conflicts that it opens.
+    fn put_on_record(
+        &mut self,
+        wish: &EditWish,
+        opened: Vec<Opened>,
+        outcome: EditOutcome,
+        version: u64,
+        conflicts: &SmallVec<[ConflictId; 1]>,
+    ) {
+        let nothing_happened = opened.is_empty() && self.is_empty();
+        for opened in opened {
+            self.open(opened);
+        }
+        if let Some(edit_id) = wish.edit_id.clone()
+            && !nothing_happened
+        {
+            self.push(Event::Answered(Arc::new(Answered {
+                at: self.facts.wall,
+                user: wish.actor.user.clone(),
+                edit_id,
+                outcome,
+                version,
+                conflicts: conflicts.clone(),
+            })));
+        }
+    }
+
+    /// Puts a conflict on record and tells the two. What the rules decide at once is settled at once.
+    pub(super) fn open(&mut self, opened: Opened) {
+        let opened = Arc::new(opened);
+        self.push(Event::ConflictOpened(opened.clone()));
+        self.tell_parties(&opened, || Notice::ConflictDetected { opened: opened.clone() });
+        if opened.severity == Severity::Low && opened.source == Source::Edit {
+            let settled = Settled {
+                at: self.facts.wall,
+                id: opened.id,
+                word: Word::Merge,
+                by: SettledBy::Rules,
+                kept: opened.paths.iter().map(now_kept).collect(),
+                version: opened.version,
+            };
+            self.settle(&opened, settled);
+        }
+    }
+
+    pub(super) fn settle(&mut self, opened: &Arc<Opened>, settled: Settled) {
+        self.push(Event::ConflictSettled(Arc::new(settled.clone())));
+        self.tell_parties(opened, || Notice::ConflictResolved { opened: opened.clone(), settled: settled.clone() });
+    }
+
+    fn tell_parties(&mut self, opened: &Opened, notice: impl Fn() -> Notice) {
+        self.tell_person(&opened.first.user, notice());
+        self.tell_person(&opened.second.user, notice());
+    }
+
+    /// The changes that an edit's body stands for, in what its author had before him.
+    fn changes_of(&self, wish: &EditWish, past: &Past<'_>) -> Result<Vec<Change>, Refusal> {
+        let max = self.building.settings.edits.document_bytes_max;
+        let bounded = |json: &str| match json.len() > max {
+            true => Err(Refusal::Limit { name: "edits.document_bytes_max", max: max as u64 }),
+            false => Ok(()),
+        };
+        let id = wish.target.resource.as_str();
+        match &wish.body {
+            EditBody::Changes(changes) => Ok(match changes.first() {
+                // What is set within a document that is not there yet begins one.
+                Some(first) if past.value("").is_none() && wish.base == past.history.current() && !first.path().is_root() => {
+                    let mut all = vec![Change::Set { path: Path::root(), value: begin(id) }];
+                    all.extend(changes.iter().cloned());
+                    all
+                }
+                _ => changes.iter().map(|change| with_id(change, id)).collect(),
+            }),
+            EditBody::MergePatch(json) => {
+                bounded(json)?;
+                let patch = Value::parse(json).map_err(|bad| bad_value(&bad))?;
+                let base = Doc::new(past.value("").or_else(|| Some(begin(id)))).map_err(|bad| bad_edit(&bad))?;
+                let mut changes = diff::from_merge_patch(&base, &patch).map_err(|bad| bad_edit(&bad))?;
+                if past.value("").is_none() {
+                    changes.insert(0, Change::Set { path: Path::root(), value: begin(id) });
+                }
+                Ok(changes)
+            }
+            EditBody::Whole(json) => {
+                bounded(json)?;
+                let mut wanted = Doc::parse(json).map_err(|bad| bad_edit(&bad))?;
+                let base = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
+                wanted.name(id);
+                match base.get(&known(FIXED[1])) {
+                    Some(version) => wanted.put_member("version", version.clone()),
+                    None => wanted.drop_member("version"),
+                }
+                Ok(diff::diff(&base, &wanted))
+            }
+        }
+    }
+
+    /// Whether the author's lock is the one under which the edit says to go on; without one, whether anybody else has
+    /// one in the way.
+    pub(super) fn check_lock(
+        &self,
+        actor: &Actor,
+        target: &Target,
+        token: Option<crate::lock::Token>,
+        changes: &[Change],
+    ) -> Result<Option<VerifyFault>, Refusal> {
+        let in_grid = !changes.is_empty() && changes.iter().all(is_within_grid);
+        match token {
+            Some(token) => {
+                let verdict = self.building.check_token(self.facts, token, target, in_grid);
+                let own = verdict.lock.as_ref().is_none_or(|lock| {
+                    lock.session == actor.session || (actor.legacy && lock.user == actor.user)
+                });
+                Ok(if own { verdict.reason } else { Some(VerifyFault::UnknownToken) })
+            }
+            None => match self.building.held_by_other(self.facts, target, actor) {
+                Some(lock) => Err(Refusal::Locked { by: Box::new(lock) }),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Whether the author's coordinates are those of a grid that somebody has calibrated anew since.
+    fn frame_outdated(&self, wish: &EditWish) -> bool {
+        let Some(known) = wish.frame else { return false };
+        let mut grids = wish.target.place.rooms().iter().filter_map(|room| self.building.grid(room));
+        grids.any(|grid| known < grid.version && grid.by.user != wish.actor.user)
+    }
+
+    /// A conflict with an outdated frame is one with whoever has calibrated the grid.
+    fn name_calibrator(&self, conflicts: &mut [PathConflict], target: &Target) {
+        for conflict in conflicts.iter_mut().filter(|conflict| conflict.kind == ConflictKind::OutdatedFrame) {
+            let mut grids = target.place.rooms().iter().filter_map(|room| self.building.grid(room));
+            conflict.their_author = grids.next().map(|grid| grid.by.clone());
+        }
+    }
+
+    /// What is deleted must not be referred to, and what is referred to must be there.
+    fn find_dangling(
+        &self,
+        wish: &EditWish,
+        doc: &Doc,
+        me: &UserId,
+        after: &mut Checked,
+    ) -> Result<(), Refusal> {
+        let rules = &self.building.settings.edits.rules;
+        let mut dangling = Vec::new();
+        let fields = rules.settings().references.clone();
+        let is_reference = |path: &Path| path.depth() == 1 && path.segments().next().is_some_and(|s| fields.iter().any(|f| **f == *s));
+        after.changes.retain(|change| {
+            let Change::Set { path, value } = change else { return true };
+            let Some(name) = value.as_text().filter(|_| is_reference(path)) else { return true };
+            let Some(gone) = ResourceId::new(name).ok().and_then(|id| self.building.resources.get(&id)) else {
+                return true;
+            };
+            if gone.doc.value().is_some() || gone.version() == 0 {
+                return true;
+            }
+            let by = gone.history.versions().next_back().map(|version| version.author.clone());
+            dangling.push(contested(path, doc.get(path), Some(value.clone()), doc.get(path), by));
+            false
+        });
+        let deletes = after.changes.iter().any(|change| matches!(change, Change::Unset { path } if path.is_root()));
+        if deletes && let Some((author, _)) = self.referrer(&wish.target.resource, me) {
+            after.changes.clear();
+            dangling.push(contested(&Path::root(), doc.value(), None, doc.value(), Some(author)));
+        }
+        if dangling.iter().any(|conflict| conflict.their_author.as_ref().is_none_or(|author| author.user == *me)) {
+            return Err(Refusal::BadEdit {
+                path: dangling[0].unit.name().into(),
+                why: "it would refer to what is deleted".into(),
+            });
+        }
+        after.conflicts.extend(dangling);
+        Ok(())
+    }
+
+    /// Who else has lately made something refer to this resource.
+    fn referrer(&self, resource: &ResourceId, me: &UserId) -> Option<(Author, ResourceId)> {
+        let rules = &self.building.settings.edits.rules;
+        let mut found: Vec<(&ResourceId, Author)> = Vec::new();
+        for (id, other) in self.building.resources.iter().filter(|(_, other)| other.kind == ResourceKind::Route) {
+            let Some(document) = other.doc.value() else { continue };
+            for (path, name) in rules.references(document) {
+                let writer = || {
+                    let past = Past { doc: &other.doc, history: &other.history, base: other.history.oldest_base(), me };
+                    past.last_other(&Unit::Node(path.clone())).cloned()
+                };
+                if name == resource.as_str()
+                    && let Some(author) = writer()
+                {
+                    found.push((id, author));
+                }
+            }
+        }
+        found.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        found.into_iter().next().map(|(id, author)| (author, id.clone()))
+    }
+
+    fn check_size(&self, now: usize, changes: &[Change]) -> Result<(), Refusal> {
+        let max = self.building.settings.edits.document_bytes_max;
+        let added: usize = changes
+            .iter()
+            .map(|change| match change {
+                Change::Set { value, .. } | Change::Insert { value, .. } => value.weight(),
+                _ => 0,
+            })
+            .sum();
+        match now + added > max {
+            true => Err(Refusal::Limit { name: "edits.document_bytes_max", max: max as u64 }),
+            false => Ok(()),
+        }
+    }
+
+    /// One conflict with each person whose changes the edit has met; one more for what is too small to bother people.
+    fn open_conflicts(
+        &self,
+        wish: &EditWish,
+        conflicts: Vec<PathConflict>,
+        version: u64,
+        is_draft: bool,
+    ) -> Result<Vec<Opened>, Refusal> {
+        let mut by_person: BTreeMap<(UserId, bool), Vec<PathConflict>> = BTreeMap::new();
+        for conflict in conflicts {
+            let author = conflict.their_author.as_ref().map_or(&wish.actor.user, |author| &author.user);
+            let small = conflict.severity == Severity::Low && !is_draft;
+            by_person.entry((author.clone(), small)).or_default().push(conflict);
+        }
+        let max = self.building.settings.edits.open_max;
+        let waiting = by_person.keys().filter(|(_, small)| !small).count();
+        if waiting > 0 && self.building.conflicts.open_count() + waiting > max {
+            return Err(Refusal::Limit { name: "conflicts.open_max", max: max as u64 });
+        }
+        let opened = |((user, _), paths): ((UserId, bool), Vec<PathConflict>)| {
+            let author = paths.iter().find_map(|conflict| conflict.their_author.as_ref());
+            let first = Party {
+                username: author.map_or_else(|| user.as_str().into(), |author| author.username.clone()),
+                user,
+            };
+            let worst = paths.iter().max_by_key(|conflict| conflict.severity).expect("a group has a member");
+            let kind = if is_draft { STALE_TOKEN } else { worst.kind.as_str() };
+            Opened {
+                at: self.facts.wall,
+                id: ConflictId(self.facts.tokens.mint().0),
+                resource: wish.target.resource.clone(),
+                rooms: wish.target.place.rooms().into(),
+                version,
+                kind: kind.into(),
+                severity: worst.severity,
+                description: describe(kind, &first, &wish.actor, &wish.target.resource, &paths).into(),
+                first,
+                second: Party { user: wish.actor.user.clone(), username: wish.actor.username.clone() },
+                paths,
+                edit_id: wish.edit_id.clone(),
+                source: if is_draft { Source::StaleToken } else { Source::Edit },
+            }
+        };
+        Ok(by_person.into_iter().map(opened).collect())
+    }
+
+    /// Writes an edit into the log, for all rooms that see it.
+    pub(super) fn commit_edit(&mut self, commit: Commit<'_>, floors: &[RoomId]) -> Result<(), Refusal> {
+        let Commit { target, kind, base, version, author, changes, merged, conflict } = commit;
+        let moved_to = match kind {
+            ResourceKind::Floor => None,
+            _ => moved_to(&changes, target, floors)?,
+        };
+        let mut rooms: SmallVec<[RoomId; 2]> = target.place.rooms().iter().cloned().collect();
+        if let Some(floor) = &moved_to
+            && !rooms.contains(floor)
+        {
+            rooms.push(floor.clone());
+        }
+        let sighting = |room: RoomId| Sighting { seq: self.next_seq(&room), room };
+        let seen = rooms.into_iter().map(sighting).collect();
+        self.push(Event::Edited(Arc::new(Edited {
+            at: self.facts.wall,
+            resource: target.resource.clone(),
+            kind,
+            seen,
+            base,
+            version,
+            author,
+            changes,
+            merged,
+            moved_to,
+            conflict,
+        })));
+        Ok(())
+    }
+}
+
+/// What a conflict about a draft is called.
+const STALE_TOKEN: &str = "stale_token";
+
+/// An edit with what is not contested and what is.
+struct Checked {
+    changes: Vec<Change>,
+    conflicts: Vec<PathConflict>,
+}
+
+/// All of an edit as one conflict per place: it writes nothing, whatever it contradicts.
+fn as_draft(
+    doc: &Doc,
+    past: &Past<'_>,
+    changes: &[Change],
+    rules: &crate::edit::rules::Rules,
+    kind: ResourceKind,
+) -> Result<Checked, Refusal> {
+    let mut wanted = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
+    wanted.apply_all(changes).map_err(|bad| bad_edit(&bad))?;
+    let base = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
+    let units = units(rules, &base, &wanted);
+    let conflicts = units.into_iter().map(|unit| PathConflict {
+        base: base.of_unit(&unit),
+        mine: wanted.of_unit(&unit),
+        theirs: doc.of_unit(&unit),
+        kept: Side::Theirs,
+        their_author: past.history.versions().next_back().map(|version| version.author.clone()),
+        kind: ConflictKind::ConcurrentEdit,
+        severity: rules.severity_of_unit(kind, &unit),
+        unit,
+    });
+    Ok(Checked { changes: Vec::new(), conflicts: conflicts.collect() })
+}
+
+/// A reference to what is gone, or the deletion of what is referred to.
+fn contested(
+    path: &Path,
+    base: Option<&Value>,
+    mine: Option<Value>,
+    theirs: Option<&Value>,
+    their_author: Option<Author>,
+) -> PathConflict {
+    PathConflict {
+        unit: Unit::Node(path.clone()),
+        kind: ConflictKind::DanglingReference,
+        severity: Severity::High,
+        base: base.cloned(),
+        mine,
+        theirs: theirs.cloned(),
+        kept: Side::Theirs,
+        their_author,
+    }
+}
+
+fn check_base(base: u64, history: &History) -> Result<(), Refusal> {
+    let (version, oldest) = (history.current(), history.oldest_base());
+    if base > version {
+        return Err(Refusal::BaseAhead { version });
+    }
+    if base < oldest {
+        return Err(Refusal::BaseTooOld { version, oldest });
+    }
+    Ok(())
+}
+
+fn check_changes(changes: &[Change]) -> Result<(), Refusal> {
+    let fixed = |path: &Path| FIXED.iter().any(|fixed| path.as_str() == *fixed);
+    match changes.iter().find(|change| fixed(change.path())) {
+        Some(change) => Err(Refusal::BadEdit {
+            path: change.path().as_str().into(),
+            why: "a document keeps its id, and its version is counted here".into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The floor that an item goes to by these changes, if it is another one.
+fn moved_to(changes: &[Change], target: &Target, floors: &[RoomId]) -> Result<Option<RoomId>, Refusal> {
+    let wanted = changes.iter().rev().find_map(|change| match change {
+        Change::Set { path, value } if path.as_str() == FLOOR => Some(value.as_text()),
+        Change::Set { path, value } if path.is_root() => {
+            value.as_map().and_then(|members| members.get("floor_id")).map(Value::as_text)
+        }
+        _ => None,
+    });
+    let Some(wanted) = wanted else { return Ok(None) };
+    let bad = |why: String| Refusal::BadEdit { path: FLOOR.into(), why: why.into() };
+    let floor = wanted.ok_or_else(|| bad("must be the id of a floor".to_owned()))?;
+    let floor = RoomId::new(floor).map_err(|error| bad(error.to_string()))?;
+    if target.place.rooms().first() == Some(&floor) {
+        return Ok(None);
+    }
+    match floors.is_empty() || floors.contains(&floor) {
+        true => Ok(Some(floor)),
+        false => Err(bad(format!("{:?} is no floor of this building", floor.as_str()))),
+    }
+}
+
+/// A document that begins.
+fn begin(id: &str) -> Value {
+    let mut doc = Doc::empty();
+    doc.name(id);
+    doc.into_value().unwrap_or_else(Value::empty_map)
+}
+
+/// A whole document goes by the id of its resource.
+fn with_id(change: &Change, id: &str) -> Change {
+    match change {
+        Change::Set { path, value } if path.is_root() => {
+            let mut doc = Doc::new(Some(value.clone())).unwrap_or_default();
+            doc.name(id);
+            match doc.into_value() {
+                Some(value) => Change::Set { path: path.clone(), value },
+                None => change.clone(),
+            }
+        }
+        _ => change.clone(),
+    }
+}
+
+/// Whose value the document holds now.
+pub(super) fn now_kept(conflict: &PathConflict) -> Kept {
+    match conflict.kept {
+        Side::Mine => Kept::Second,
+        Side::Theirs => Kept::First,
+    }
+}
+
+fn known(path: &str) -> Path {
+    Path::parse(path).unwrap_or_else(|_| Path::root())
+}
+
+pub(super) fn bad_edit(bad: &BadChange) -> Refusal {
+    Refusal::BadEdit { path: bad.path.as_str().into(), why: bad.reason_text().into() }
+}
+
+fn bad_value(bad: &crate::edit::value::BadValue) -> Refusal {
+    Refusal::BadEdit { path: "".into(), why: bad.to_string().into() }
+}
+
+fn refusal(refusal: detect::Refusal) -> Refusal {
+    match refusal {
+        detect::Refusal::BaseAhead { current, .. } => Refusal::BaseAhead { version: current },
+        detect::Refusal::BaseTooOld { oldest, .. } => Refusal::BaseTooOld { version: oldest, oldest },
+        detect::Refusal::TooManyChanges(_) => {
+            Refusal::Limit { name: "changes of an edit", max: detect::EDIT_CHANGES_MAX as u64 }
+        }
+        detect::Refusal::Bad(bad) => bad_edit(&bad),
+    }
+}
+
+/// A sentence with names and paths, and never a value: it may be logged.
+fn describe(kind: &str, first: &Party, second: &Actor, resource: &ResourceId, paths: &[PathConflict]) -> String {
+    let names: Vec<String> = paths.iter().take(PATHS_NAMED_MAX).map(|path| path.unit.name()).collect();
+    let names: Vec<&str> = names.iter().map(|name| if name.is_empty() { "all of it" } else { name }).collect();
+    let more = match paths.len().saturating_sub(PATHS_NAMED_MAX) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let (a, b) = (&first.username, &second.username);
+    let at = names.join(", ");
+    match kind {
+        STALE_TOKEN => format!("{b} edited {resource} under a lock that had ended: {at}{more} wait as a draft"),
+        _ => format!("{a} and {b} changed {resource} at once: {at}{more} ({kind})"),
+    }
+}
