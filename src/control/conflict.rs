@@ -64,9 +64,9 @@ pub struct ConflictRow {
 /// One path of a conflict.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DisputedPath {
-    /// A JSON pointer into the document.
+    /// A JSON pointer into the document. Fields that are one value, such as x, y and z, go by that of the first of them.
     pub path: String,
-    /// Of a unit of several fields, such as x, y and z: which fields of the object at `path` stand or fall together.
+    /// The fields that are one value; each side is then an object of those that are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
     /// What kind of disagreement.

@@ -60,6 +60,13 @@ pub struct SyncItem<'a> {
     pub edit_id: Option<Cow<'a, str>>,
 }
 
+impl SyncItem<'_> {
+    /// The same, independent of the frame.
+    pub fn into_owned(self) -> SyncItem<'static> {
+        SyncItem { edit: self.edit.map(Edit::into_owned), edit_id: self.edit_id.map(|id| Cow::Owned(id.into_owned())) }
+    }
+}
+
 /// `resolve_conflict`.
 #[derive(Debug)]
 pub struct Resolve {
@@ -277,6 +284,11 @@ pub fn parse_sync<'a>(json: &'a str, bounds: &Bounds) -> Result<Vec<SyncItem<'a>
 /// An edit that comes by another way than a message.
 pub fn parse_edit<'a>(json: &'a str, bounds: &Bounds) -> Result<Edit<'a>, (code::ErrorCode, String)> {
     edit(json, bounds).map_err(|Wrong(code, detail)| (code, detail))
+}
+
+/// The array of edits of a `sync` that comes by another way than a message.
+pub fn parse_sync<'a>(edits: &'a str, bounds: &Bounds) -> Result<Vec<SyncItem<'a>>, (code::ErrorCode, String)> {
+    sync(&Raw(Some(edits)), bounds).map_err(|Wrong(code, detail)| (code, detail))
 }
 
 impl ResolveFields<'_> {

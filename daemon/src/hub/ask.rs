@@ -112,6 +112,8 @@ pub struct Connections {
     pub rooms: u64,
     /// Locks held.
     pub locks: u64,
+    /// Conflicts that wait to be settled.
+    pub conflicts: u64,
 }
 
 /// Who settles a conflict from outside.
@@ -119,8 +121,8 @@ pub struct Connections {
 pub enum By {
     /// A person over REST: must be one of the two.
     Person(UserId),
-    /// An operator, with the stated reason.
-    Operator(Operator, String),
+    /// An operator, with the record of it, of which the hub fills in the result; both are committed together.
+    Operator(AuditRecord),
 }
 
 /// A conflict that the back end has found.
