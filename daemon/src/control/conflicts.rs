@@ -34,6 +34,9 @@ use crate::hub::ask::{Ask, By, CONFLICTS_MAX, ConflictFilter};
 type Answer = Result<Response, Failure>;
 type Shared = State<Arc<Server>>;
 
+/// A page of conflicts with the values in dispute, each of which may be as large as an edit.
+const PAGE_WHOLE_MAX: usize = 100;
+
 /// More open conflicts than this are not watched: the latest are.
 const WATCHED_MAX: usize = 16 * CONFLICTS_MAX;
 
@@ -149,10 +152,11 @@ pub(super) async fn all_open(server: &Server) -> Result<Vec<ConflictRow>, Failur
 
 impl Wanted {
     fn filter(self) -> Result<ConflictFilter, Failure> {
-        let limit = match self.limit.unwrap_or(PAGE_DEFAULT) {
-            limit @ 1..=PAGE_MAX => limit,
-            limit => return Err(Failure::new(Code::BadRequest, format!("limit is 1 to {PAGE_MAX}, not {limit}"))),
-        };
+        let most = if self.paths { PAGE_WHOLE_MAX } else { PAGE_MAX };
+        let limit = self.limit.unwrap_or(PAGE_DEFAULT.min(most));
+        if !(1..=most).contains(&limit) {
+            return Err(Failure::new(Code::BadRequest, format!("limit is 1 to {most} here, not {limit}")));
+        }
         let severity = |name: String| {
             Severity::parse(&name).ok_or_else(|| {
                 let detail = format!("severity is low, medium, high or critical, not {name:?}");

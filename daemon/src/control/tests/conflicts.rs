@@ -156,8 +156,10 @@ async fn lists_hold_no_values_unless_asked_and_pages_together_are_the_list() {
     assert_eq!((open.status, &open.body["kind"]), (200, &json!("ConflictList")), "{open:?}");
     assert_eq!(open.ids("conflict_id"), ["cf_3", "cf_1"]);
     assert_eq!(open.body["items"][0].get("paths"), None);
-    let whole = served.get("/v1/conflicts?paths=true").await;
+    let whole = served.get("/v1/conflicts?paths=true&limit=100").await;
     assert_eq!(whole.body["items"][0]["paths"][0]["value_1"].to_string(), "1.5");
+
+    assert_eq!(served.get("/v1/conflicts?paths=true&limit=101").await.code(), (400, "bad_request"));
 
     let mut seen = Vec::new();
     let mut path = "/v1/conflicts?settled=true&limit=1".to_owned();
@@ -182,7 +184,9 @@ async fn every_filter_reaches_the_hub_and_what_is_none_is_refused() {
     for part in ["ann", "a/b", "hq", "High", "/x~1y", "ConflictId(9)", "limit: 5", "settled: true", "paths: false"] {
         assert!(looked.contains(part), "{part} in {looked}");
     }
-    for bad in ["of=", "severity=grave", "path=x", "path=%2F~2", "before=9", "limit=0", "limit=1001", "seventy=1"] {
+    for bad in
+        ["of=", "severity=grave", "path=x", "path=%2F~2", "before=9", "limit=0", "limit=1001", "seventy=1", "settled=1"]
+    {
         assert_eq!(served.get(&format!("/v1/conflicts?{bad}")).await.code(), (400, "bad_request"), "{bad}");
     }
     assert_eq!(asked(&served), [""; 0], "the hub was not asked");

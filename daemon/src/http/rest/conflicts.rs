@@ -24,6 +24,9 @@ use crate::hub::ask::{Ask, By, CONFLICTS_MAX, ConflictFilter, Report};
 /// How many conflicts a list holds unless it is said otherwise.
 const LISTED_DEFAULT: usize = 100;
 
+/// How many it may hold with the values in dispute, each of which may be as large as an edit.
+const LISTED_WHOLE_MAX: usize = 100;
+
 /// The reporter's word for the kind of conflict, in bytes.
 const KIND_BYTES_MAX: usize = 64;
 
@@ -128,6 +131,12 @@ fn line(text: &str, bytes_max: usize) -> Result<String, String> {
 pub(super) async fn list(State(context): State<Context>, input: Input) -> Answer {
     let mut fields = input.fields();
     let user = fields.id("user_id", UserId::new);
+    let paths = fields.flag("paths");
+    let most = if paths { LISTED_WHOLE_MAX } else { CONFLICTS_MAX };
+    let limit = fields.optional_parsed("limit", |text| match text.parse() {
+        Ok(limit) if (1..=most).contains(&limit) => Ok(limit),
+        _ => Err(format!("Input should be an integer from 1 to {most}, not {}", shortened(text))),
+    });
     let filter = ConflictFilter {
         of: user.clone(),
         resource: fields.optional_id("resource_id", ResourceId::new),
@@ -135,13 +144,8 @@ pub(super) async fn list(State(context): State<Context>, input: Input) -> Answer
         before: fields.optional_parsed("before", |text| {
             ConflictId::parse(text).ok_or_else(|| format!("{} is not a conflict's id", shortened(text)))
         }),
-        limit: fields
-            .optional_parsed("limit", |text| match text.parse() {
-                Ok(limit @ 1..=CONFLICTS_MAX) => Ok(limit),
-                _ => Err(format!("Input should be an integer from 1 to {CONFLICTS_MAX}, not {}", shortened(text))),
-            })
-            .unwrap_or(LISTED_DEFAULT),
-        paths: true,
+        limit: limit.unwrap_or(LISTED_DEFAULT.min(most)),
+        paths,
         ..ConflictFilter::default()
     };
     fields.check()?;

@@ -60,7 +60,8 @@ pub fn answer(ask: Ask, note: &mut impl FnMut(String)) {
                 filter.paths,
             ));
             let own = filter.of.is_some_and(|user| PEOPLE.contains(&user.as_str()));
-            done(reply, Ok(if own { vec![conflict()] } else { Vec::new() }));
+            let paths = if filter.paths { conflict().paths } else { Vec::new() };
+            done(reply, Ok(if own { vec![ConflictRow { paths, ..conflict() }] } else { Vec::new() }));
         }
         Ask::Conflict { conflict: id, of, reply } => {
             let user = of.expect("REST asks in a person's name");
