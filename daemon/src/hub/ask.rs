@@ -121,7 +121,7 @@ pub struct Connections {
 pub enum By {
     /// A person over REST: must be one of the two.
     Person(UserId),
-    /// An operator, with the record of it, of which the hub fills in the result; both are committed together.
+    /// An operator; the record says why.
     Operator(AuditRecord),
 }
 
