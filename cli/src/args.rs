@@ -116,7 +116,7 @@ pub enum Command {
     Conflicts(Conflicts),
     /// What happens from now on.
     Events {
-        /// Only these topics: lock, room, session, conflict, broadcast, audit, daemon.
+        /// Only these topics: lock, room, session, edit, conflict, broadcast, audit, daemon.
         #[arg(value_name = "TOPIC")]
         topics: Vec<String>,
         /// Only what happens in this room.

@@ -34,7 +34,7 @@ const KIND_BYTES_MAX: usize = 64;
 const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// The one answer to everybody who has no part in a conflict, be there one or not.
-const NONE_OF_YOURS: (&str, &str) = ("conflict_not_found", "no such conflict of yours");
+const NONE_OF_YOURS: (&str, &str) = ("conflict_not_found", "there is no such conflict, or it is not yours");
 
 /// Refusals that are about the conflict: the request was understood and carried out, and the answer is no.
 const UNSETTLED: [&str; 5] = ["conflict_not_found", "already_resolved", "revision_changed", "bad_edit", "lock_held"];

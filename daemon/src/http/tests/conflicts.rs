@@ -47,7 +47,7 @@ async fn a_conflict_is_resolved_in_each_form_and_with_each_word() {
 
 #[tokio::test]
 async fn unknown_forbidden_and_nobody_are_answered_alike() {
-    let alike = unresolved("conflict_not_found", "no such conflict of yours");
+    let alike = unresolved("conflict_not_found", "there is no such conflict, or it is not yours");
     let daemon = Daemon::start();
     for body in [
         r#"{"user_id":"ann","conflict_id":"cf_9","resolution":"accept_mine"}"#,
