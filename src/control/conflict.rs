@@ -64,9 +64,9 @@ pub struct ConflictRow {
 /// One path of a conflict.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DisputedPath {
-    /// A JSON pointer into the document. Fields that are one value, such as x, y and z, go by that of the first of them.
+    /// A JSON pointer into the document.
     pub path: String,
-    /// The fields that are one value; each side is then an object of those that are there.
+    /// Sibling fields that are one value together; `path` is that of the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
     /// What kind of disagreement.

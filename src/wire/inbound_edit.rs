@@ -286,11 +286,6 @@ pub fn parse_edit<'a>(json: &'a str, bounds: &Bounds) -> Result<Edit<'a>, (code:
     edit(json, bounds).map_err(|Wrong(code, detail)| (code, detail))
 }
 
-/// The array of edits of a `sync` that comes by another way than a message.
-pub fn parse_sync<'a>(edits: &'a str, bounds: &Bounds) -> Result<Vec<SyncItem<'a>>, (code::ErrorCode, String)> {
-    sync(&Raw(Some(edits)), bounds).map_err(|Wrong(code, detail)| (code, detail))
-}
-
 impl ResolveFields<'_> {
     fn resolve(&self) -> Result<Resolve, Wrong> {
         let conflict = handle("conflict_id", &self.conflict_id, ConflictId::parse, code::CONFLICT_NOT_FOUND)?;

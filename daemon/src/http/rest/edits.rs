@@ -48,12 +48,14 @@ pub(super) async fn edit(State(context): State<Context>, input: Input) -> Answer
 /// `POST /sync`.
 pub(super) async fn sync(State(context): State<Context>, input: Input) -> Answer {
     let mut fields = input.fields();
-    let (user, edits) = (fields.id("user_id", UserId::new), fields.json("edits"));
+    let user = fields.id("user_id", UserId::new);
+    fields.json("edits");
+    let json = fields.object_of(&[], &["edits"]);
     fields.check()?;
-    let Some((user, edits)) = user.zip(edits) else {
+    let Some(user) = user else {
         return Err(fields.problem());
     };
-    let edits = inbound_edit::parse_sync(edits.get(), &bounds(&context.limits))?;
+    let edits = inbound_edit::parse_sync(&json, &bounds(&context.limits))?;
     let edits = edits.into_iter().map(SyncItem::into_owned).collect();
     let answer = context.ask(|reply| Ask::Sync { user, edits, reply }).await?;
     let results: Vec<Box<RawValue>> = serde_json::from_str(answer.get()).map_err(unexpected)?;
