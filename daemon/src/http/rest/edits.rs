@@ -94,7 +94,12 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 
 /// What an edit may be. It asks for no locks, so their bound says nothing.
 fn bounds(limits: &HttpLimits) -> Bounds {
-    Bounds { json_depth: limits.json_depth_max, metadata_bytes: limits.value_bytes_max, resources_max: 0 }
+    Bounds {
+        json_depth: limits.json_depth_max,
+        metadata_bytes: limits.value_bytes_max,
+        resources_max: 0,
+        changes_max: limits.changes_max,
+    }
 }
 
 /// What became of an edit, as the hub says it, and whether it is in the document.

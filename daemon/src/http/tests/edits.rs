@@ -78,6 +78,10 @@ async fn what_is_no_edit_is_refused() {
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
         assert_eq!(answer.json()["error_code"], code, "{body}");
     }
+    let changes = vec![json!({"op": "unset", "path": "/a"}); 1025];
+    let many = json!({"user_id": "ann", "resource_id": "f1", "base_version": 1, "changes": changes});
+    let answer = daemon.post("/realtime/edit", &many.to_string()).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["error_code"]), (413, &json!("too_large")));
     assert!(daemon.hub.asked().is_empty());
     for (code, status) in [("base_too_old", 409), ("not_connected", 400), ("store_unavailable", 503)] {
         let edit = json!({"user_id": format!("refuse:{code}"), "resource_id": "f1", "base_version": 1, "patch": {}});
