@@ -76,6 +76,7 @@ const CODES: &[(&str, u16, bool)] = &[
     // Later it may be.
     ("rate_limited", 429, true),
     ("store_unavailable", 503, true),
+    ("origin_unavailable", 503, true),
     ("draining", 503, true),
     ("hub_gone", 503, true),
     ("timeout", 503, true),
