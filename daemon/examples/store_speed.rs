@@ -80,7 +80,7 @@ fn commit_run(path: &Path, parts: usize, in_flight: usize) -> Result<Run, Failed
                     expected_position: positions[at] - 1,
                     events: vec![7; EVENT_BYTES],
                     count: 1,
-                    live_locks: 1,
+                    live: 1,
                     snapshot: None,
                 }
             };
@@ -166,7 +166,7 @@ fn restart(dir: &Path) -> Result<(), Failed> {
             expected_position: 0,
             events: vec![7; EVENT_BYTES * locks as usize],
             count: locks,
-            live_locks: locks,
+            live: locks,
             snapshot: None,
         };
         let batch = Batch { number: 1, parts: (0..buildings).map(part).collect(), ..Batch::default() };

@@ -39,6 +39,9 @@ const HAND_OVERS_MAX: usize = 1024;
 /// How many resources one `acquire_lock` may name; the bound of the locks themselves.
 const RESOURCES_MAX: usize = 64;
 
+/// How many changes one `edit` may hold.
+const CHANGES_MAX: usize = 1024;
+
 /// A building that nobody needs is dropped from memory after this time.
 const BUILDING_IDLE_MS: u64 = 60_000;
 
@@ -326,6 +329,7 @@ fn hub_settings(config: &Config, connections_max: usize) -> Settings {
             json_depth: limits.json_depth,
             metadata_bytes: limits.metadata_bytes,
             resources_max: RESOURCES_MAX,
+            changes_max: CHANGES_MAX,
         },
         outbox: outbox::Bounds { sequenced_bytes: hub.outbox_bytes_max, control_bytes: hub.control_bytes_max },
         rooms_per_connection: limits.rooms_per_connection,

@@ -16,7 +16,10 @@ mod exposition;
 pub use exposition::CONTENT_TYPE;
 use instruments::{CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US};
 use labels::LOCK_TYPES;
-pub use labels::{DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport};
+pub use labels::{
+    DeliveryClass, EditResult, LockOutcome, MessageType, ResumeResult, ResyncReason, SettledHow, SeverityLabel, StatusClass,
+    Transport,
+};
 
 use arxosrt_core::lock::LockType;
 
@@ -94,6 +97,20 @@ pub struct Metrics {
     pub lock_requests: Grid<LockType, { LOCK_TYPES.len() }, LockOutcome, { LockOutcome::COUNT }>,
     /// From a lock request's arrival to its answer, waits in a queue apart.
     pub lock_acquire: Histogram<{ HANDLING_NS.len() }>,
+    /// Edits and what became of them.
+    pub edits: Counters<EditResult, { EditResult::COUNT }>,
+    /// The decision of one edit.
+    pub edit_time: Histogram<{ HANDLING_NS.len() }>,
+    /// Conflicts found, by severity.
+    pub conflicts: Counters<SeverityLabel, { SeverityLabel::COUNT }>,
+    /// Conflicts that ended.
+    pub conflicts_settled: Counters<SettledHow, { SettledHow::COUNT }>,
+    /// Conflicts that became the operators'.
+    pub conflicts_escalated: Counter,
+    /// Conflicts that wait for somebody.
+    pub conflicts_open: Gauge,
+    /// Of those, the ones that wait for an operator.
+    pub conflicts_waiting_for_operators: Gauge,
     /// HTTP requests answered, the control socket's apart.
     pub http_requests: Counters<StatusClass, { StatusClass::COUNT }>,
     /// One commit of the store.
@@ -149,6 +166,13 @@ impl Metrics {
             locks_held: Gauges::new(),
             lock_requests: Grid::new(),
             lock_acquire: Histogram::new(&HANDLING_NS),
+            edits: Counters::new(),
+            edit_time: Histogram::new(&HANDLING_NS),
+            conflicts: Counters::new(),
+            conflicts_settled: Counters::new(),
+            conflicts_escalated: Counter::new(),
+            conflicts_open: Gauge::new(),
+            conflicts_waiting_for_operators: Gauge::new(),
             http_requests: Counters::new(),
             commit: Histogram::new(&COMMIT_NS),
             commit_batch: Histogram::new(&SIZES),

@@ -233,6 +233,11 @@ impl Conflict {
         !matches!(self.status, Status::Settled(_))
     }
 
+    /// When it is decided without the two.
+    pub fn due(&self) -> Option<Mono> {
+        self.due
+    }
+
     /// How it ended, if it has.
     pub fn settled(&self) -> Option<&Settled> {
         match &self.status {

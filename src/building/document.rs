@@ -26,13 +26,13 @@ impl Building {
 
     /// What is at a path of a document now, as JSON text.
     pub fn value_at(&self, resource: &ResourceId, unit: &crate::edit::rules::Unit) -> Option<String> {
-        self.resources.get(resource)?.doc.of_unit(unit).map(|value| value.to_json())
+        self.resources.get(resource)?.doc().of_unit(unit).map(|value| value.to_json())
     }
 
     /// Where each resource lies that an edit has put somewhere, or that began with an edit.
     pub fn placed_by_edits(&self) -> impl Iterator<Item = (&ResourceId, &[RoomId], ResourceKind)> {
         let placed = self.resources.iter().filter(|(_, held)| !held.rooms.is_empty());
-        placed.map(|(id, held)| (id, &held.rooms[..], held.kind))
+        placed.map(|(id, held)| (id, &held.rooms[..], held.kind()))
     }
 
     /// Of a floor: the version in which its grid last changed, and the message of its room that told so.
@@ -48,6 +48,11 @@ impl Building {
     /// of them are given out again.
     pub fn take_unstored(&mut self, max: usize) -> Vec<DocumentView> {
         self.resources.take_unstored(max)
+    }
+
+    /// A document that was given out is to be given out once more.
+    pub fn give_out_again(&mut self, resource: &ResourceId) {
+        self.resources.give_out_again(resource);
     }
 
     /// How many documents the origin does not have yet.
@@ -161,8 +166,9 @@ impl Building {
             if held.stored > held.version() {
                 return Err(format!("the origin has {id} at {}, which is at {}", held.stored, held.version()));
             }
-            if held.doc.weight() != held.bytes {
-                return Err(format!("{id} holds {} bytes, {} are counted", held.doc.weight(), held.bytes));
+            let (weight, counted) = (held.doc().weight(), held.edited.bytes());
+            if weight != counted {
+                return Err(format!("{id} holds {weight} bytes, {counted} are counted"));
             }
         }
         Ok(())

@@ -16,15 +16,16 @@ use super::conflict::{ConflictId, Kept, Opened, Party, Settled, SettledBy, Sourc
 use super::draft::Draft;
 use super::event::{Adopted, Answered, EditAuthor, EditOutcome, Edited, Event, Sighting};
 use super::notice::Notice;
-use super::resources::{Resource, is_within_grid};
+use super::resources::is_within_grid;
 use super::soft::Soft;
 use crate::edit::change::{BadChange, Change, Doc};
 use crate::edit::conflict::{Author, PathConflict, Side};
-use crate::edit::detect::{self, Subject};
+use crate::edit::detect;
 use crate::edit::diff;
 use crate::edit::history::{History, HistorySettings};
 use crate::edit::past::Past;
 use crate::edit::path::Path;
+use crate::edit::resource as edit;
 use crate::edit::rules::{ConflictKind, ResourceKind, Severity, Unit};
 use crate::edit::value::Value;
 use crate::edit::whole::units;
@@ -107,14 +108,15 @@ impl Draft<'_> {
         if held.is_none() {
             self.room_for_one_more()?;
         }
-        let (absent, nothing);
-        let (doc, history, kind) = match held {
-            Some(Resource { doc, history, kind, .. }) => (doc, history, *kind),
+        let fresh;
+        let subject = match held {
+            Some(held) => &held.edited,
             None => {
-                (absent, nothing) = (Doc::absent(), History::new(0, HistorySettings::default()));
-                (&absent, &nothing, wish.kind)
+                fresh = edit::Resource::new(wish.kind, Doc::absent(), 0, HistorySettings::default());
+                &fresh
             }
         };
+        let (doc, history, kind) = (subject.doc(), subject.history(), subject.kind());
         let author = Author {
             user: wish.actor.user.clone(),
             username: wish.actor.username.clone(),
@@ -127,19 +129,15 @@ impl Draft<'_> {
         check_changes(&changes)?;
         let fault = self.check_lock(&wish.actor, &wish.target, wish.token, &changes)?;
         let frame_outdated = self.frame_outdated(wish);
-        let outcome = detect::decide(
-            &Subject { kind, doc, history },
-            &detect::Edit { author: &author, base_version: wish.base, changes: &changes, frame_outdated },
-            &building.settings.edits.rules,
-        )
-        .map_err(refusal)?;
+        let edit = detect::Edit { author: &author, base_version: wish.base, changes: &changes, frame_outdated };
+        let outcome = subject.decide(&edit, &building.settings.edits.rules).map_err(refusal)?;
         let mut after = Checked { changes: outcome.changes, conflicts: outcome.conflicts };
         if fault.is_some() {
             after = as_draft(doc, &past, &changes, &building.settings.edits.rules, kind)?;
         }
         self.name_calibrator(&mut after.conflicts, &wish.target);
         self.find_dangling(wish, doc, &author.user, &mut after)?;
-        self.check_size(held.map_or(0, |held| held.bytes), &after.changes)?;
+        self.check_size(subject.bytes(), &after.changes)?;
         let version = history.current() + u64::from(!after.changes.is_empty());
         let met_others = wish.base < history.current() && !past.is_present();
         let opened = self.open_conflicts(wish, after.conflicts, version, fault.is_some())?;
@@ -204,8 +202,11 @@ impl Draft<'_> {
     pub(super) fn open(&mut self, opened: Opened) {
         let opened = Arc::new(opened);
         self.push(Event::ConflictOpened(opened.clone()));
-        self.tell_parties(&opened, || Notice::ConflictDetected { opened: opened.clone() });
-        if opened.severity == Severity::Low && opened.source == Source::Edit {
+        let at_once = opened.severity == Severity::Low && opened.source == Source::Edit;
+        let timeout_ms = self.building.settings.edits.timeout_ms[opened.severity as usize];
+        let decided_in_ms = if at_once { 0 } else { timeout_ms };
+        self.tell_parties(&opened, || Notice::ConflictDetected { opened: opened.clone(), decided_in_ms });
+        if at_once {
             let settled = Settled {
                 at: self.facts.wall,
                 id: opened.id,
@@ -225,7 +226,9 @@ impl Draft<'_> {
 
     fn tell_parties(&mut self, opened: &Opened, notice: impl Fn() -> Notice) {
         self.tell_person(&opened.first.user, notice());
-        self.tell_person(&opened.second.user, notice());
+        if opened.first.user != opened.second.user {
+            self.tell_person(&opened.second.user, notice());
+        }
     }
 
     /// The changes that an edit's body stands for, in what its author had before him.
@@ -328,10 +331,10 @@ impl Draft<'_> {
             let Some(gone) = ResourceId::new(name).ok().and_then(|id| self.building.resources.get(&id)) else {
                 return true;
             };
-            if gone.doc.value().is_some() || gone.version() == 0 {
+            if gone.doc().value().is_some() || gone.version() == 0 {
                 return true;
             }
-            let by = gone.history.versions().next_back().map(|version| version.author.clone());
+            let by = gone.edited.history().versions().next_back().map(|version| version.author.clone());
             dangling.push(contested(path, doc.get(path), Some(value.clone()), doc.get(path), by));
             false
         });
@@ -354,11 +357,12 @@ impl Draft<'_> {
     fn referrer(&self, resource: &ResourceId, me: &UserId) -> Option<(Author, ResourceId)> {
         let rules = &self.building.settings.edits.rules;
         let mut found: Vec<(&ResourceId, Author)> = Vec::new();
-        for (id, other) in self.building.resources.iter().filter(|(_, other)| other.kind == ResourceKind::Route) {
-            let Some(document) = other.doc.value() else { continue };
+        for (id, other) in self.building.resources.iter().filter(|(_, other)| other.kind() == ResourceKind::Route) {
+            let Some(document) = other.doc().value() else { continue };
             for (path, name) in rules.references(document) {
                 let writer = || {
-                    let past = Past { doc: &other.doc, history: &other.history, base: other.history.oldest_base(), me };
+                    let history = other.edited.history();
+                    let past = Past { doc: other.doc(), history, base: history.oldest_base(), me };
                     past.last_other(&Unit::Node(path.clone())).cloned()
                 };
                 if name == resource.as_str()

@@ -170,6 +170,8 @@ pub enum Notice {
     ConflictDetected {
         /// What and who.
         opened: Arc<Opened>,
+        /// In how long it is decided without the two.
+        decided_in_ms: u64,
     },
     /// A conflict of yours is settled.
     ConflictResolved {

@@ -14,26 +14,24 @@ use super::event::{Adopted, EditAuthor, Edited};
 use super::settings::EditSettings;
 use crate::edit::change::{Change, Doc};
 use crate::edit::conflict::Author;
-use crate::edit::history::{History, HistorySettings};
+use crate::edit::history::HistorySettings;
 use crate::edit::path::Path;
 use crate::edit::rules::ResourceKind;
+use crate::edit::resource as edit;
 use crate::edit::value::Value;
 use crate::id::{ResourceId, RoomId, UserId};
 
 /// One document.
 #[derive(Clone, Debug)]
 pub(super) struct Resource {
-    pub(super) kind: ResourceKind,
-    /// Where it lies, as its document or the edits say.
+    /// What it is, its document, and how that came to be so.
+    pub(super) edited: edit::Resource,
+    /// Where it lies, as the edits say.
     pub(super) rooms: SmallVec<[RoomId; 1]>,
-    pub(super) doc: Doc,
-    pub(super) history: History,
     /// Of a floor: how its grid last changed.
     pub(super) grid: Option<Grid>,
     /// The version that the origin has.
     pub(super) stored: u64,
-    /// About how many bytes the document holds.
-    pub(super) bytes: usize,
     /// When it was last edited, by the log's clock.
     edited_ms: u64,
 }
@@ -69,7 +67,9 @@ pub struct DocumentView {
 pub(super) struct Resources {
     by_id: HashMap<ResourceId, Resource, RandomState>,
     by_age: BTreeSet<(u64, ResourceId)>,
-    /// What the origin does not have yet and nobody was given for it.
+    /// What the origin does not have yet.
+    behind: BTreeSet<ResourceId>,
+    /// What of that nobody was given for it.
     unstored: BTreeSet<ResourceId>,
 }
 
@@ -77,10 +77,8 @@ pub(super) struct Resources {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ResourceImage {
     id: ResourceId,
-    kind: ResourceKind,
+    edited: edit::Resource,
     rooms: SmallVec<[RoomId; 1]>,
-    doc: Doc,
-    history: History,
     grid: Option<Grid>,
     stored: u64,
     edited_ms: u64,
@@ -88,22 +86,31 @@ pub(super) struct ResourceImage {
 
 impl Resource {
     fn new(kind: ResourceKind, version: u64, doc: Doc, settings: &EditSettings) -> Self {
-        let history = History::new(version, history_settings(settings));
-        let bytes = doc.weight();
-        Resource { kind, rooms: SmallVec::new(), doc, history, grid: None, stored: version, bytes, edited_ms: 0 }
+        let edited = edit::Resource::new(kind, doc, version, history_settings(settings));
+        Resource { edited, rooms: SmallVec::new(), grid: None, stored: version, edited_ms: 0 }
     }
 
     pub(super) fn version(&self) -> u64 {
-        self.history.current()
+        self.edited.version()
+    }
+
+    pub(super) fn kind(&self) -> ResourceKind {
+        self.edited.kind()
+    }
+
+    pub(super) fn doc(&self) -> &Doc {
+        self.edited.doc()
     }
 
     pub(super) fn view(&self, resource: &ResourceId) -> DocumentView {
+        let mut doc = self.doc().clone();
+        doc.put_member("version", Value::Number(self.version().into()));
         DocumentView {
             resource: resource.clone(),
-            kind: self.kind,
+            kind: self.kind(),
             rooms: self.rooms.clone(),
             version: self.version(),
-            document: self.doc.value().map(Value::to_json),
+            document: doc.value().map(Value::to_json),
         }
     }
 }
@@ -115,7 +122,7 @@ impl Resources {
 
     /// The floor of which this is the room.
     pub(super) fn at_room(&self, floor: &RoomId) -> Option<&Resource> {
-        self.by_id.get(floor.as_str())
+        self.by_id.get(&ResourceId::new(floor.as_str()).ok()?)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ResourceId, &Resource)> {
@@ -173,14 +180,11 @@ impl Resources {
         resource.edited_ms = now_ms;
         self.by_age.insert((now_ms, edited.resource.clone()));
         // A log that was tampered with may hold what cannot be done; the version counts all the same.
-        let writes = resource.doc.apply_all(&edited.changes).unwrap_or_default();
-        for write in &writes {
-            let (before, after) = write.weights();
-            resource.bytes = (resource.bytes + after).saturating_sub(before);
+        let done = resource.edited.apply(author(edited), now_ms, edited.at, &edited.changes);
+        if done.is_err() {
+            let _ = resource.edited.apply(author(edited), now_ms, edited.at, &[]);
         }
-        resource.history.record(author(edited), now_ms, edited.at, writes);
-        resource.doc.set_version(edited.version);
-        if resource.kind == ResourceKind::Floor && edited.changes.iter().any(|change| is_of_grid(change.path())) {
+        if resource.kind() == ResourceKind::Floor && edited.changes.iter().any(|change| is_of_grid(change.path())) {
             let seq = edited.seen.iter().find(|seen| seen.room.as_str() == edited.resource.as_str());
             let seq = seq.map_or(0, |seen| seen.seq);
             resource.grid = Some(Grid { version: edited.version, seq, by: author(edited) });
@@ -192,6 +196,7 @@ impl Resources {
             }
             None => {}
         }
+        self.behind.insert(edited.resource.clone());
         self.unstored.insert(edited.resource.clone());
     }
 
@@ -200,6 +205,7 @@ impl Resources {
         if let Some(held) = self.by_id.get_mut(resource) {
             held.stored = held.stored.max(version).min(held.version());
             if held.stored == held.version() {
+                self.behind.remove(resource);
                 self.unstored.remove(resource);
             }
         }
@@ -214,9 +220,15 @@ impl Resources {
         taken.iter().filter_map(|id| Some(self.by_id.get(id)?.view(id))).collect()
     }
 
+    pub(super) fn give_out_again(&mut self, resource: &ResourceId) {
+        if self.behind.contains(resource) {
+            self.unstored.insert(resource.clone());
+        }
+    }
+
     /// How many documents the origin does not have.
     pub(super) fn behind(&self) -> usize {
-        self.by_id.values().filter(|resource| resource.stored < resource.version()).count()
+        self.behind.len()
     }
 
     fn insert(&mut self, id: ResourceId, resource: Resource) {
@@ -238,10 +250,8 @@ impl Resources {
             .iter()
             .map(|(id, held)| ResourceImage {
                 id: id.clone(),
-                kind: held.kind,
+                edited: held.edited.clone(),
                 rooms: held.rooms.clone(),
-                doc: held.doc.clone(),
-                history: held.history.clone(),
                 grid: held.grid.clone(),
                 stored: held.stored,
                 edited_ms: held.edited_ms,
@@ -253,13 +263,13 @@ impl Resources {
 
     pub(super) fn from_image(images: Vec<ResourceImage>, settings: &EditSettings) -> Self {
         let mut resources = Resources::default();
-        for ResourceImage { id, kind, rooms, doc, mut history, grid, stored, edited_ms } in images {
-            history.bound(history_settings(settings));
-            if stored < history.current() {
+        for ResourceImage { id, mut edited, rooms, grid, stored, edited_ms } in images {
+            edited.bound(history_settings(settings));
+            if stored < edited.version() {
+                resources.behind.insert(id.clone());
                 resources.unstored.insert(id.clone());
             }
-            let bytes = doc.weight();
-            resources.insert(id, Resource { kind, rooms, doc, history, grid, stored, bytes, edited_ms });
+            resources.insert(id, Resource { edited, rooms, grid, stored, edited_ms });
         }
         resources
     }

@@ -126,7 +126,7 @@ impl Draft<'_> {
         let building = self.building;
         let held = building.resources.get(&opened.resource);
         let absent = Doc::absent();
-        let doc = held.map_or(&absent, |held| &held.doc);
+        let doc = held.map_or(&absent, |held| held.doc());
         let version = held.map_or(opened.version, |held| held.version());
         let mut changes = Vec::new();
         for (path, choice) in opened.paths.iter().zip(choices) {
@@ -137,7 +137,7 @@ impl Draft<'_> {
         if changes.is_empty() {
             return Ok((changes, version));
         }
-        let place = match held.map(|held| held.kind) {
+        let place = match held.map(|held| held.kind()) {
             Some(ResourceKind::Floor) => Place::Floor(opened.rooms[0].clone()),
             _ => Place::Item(held.map(|held| held.rooms.clone()).filter(|r| !r.is_empty()).unwrap_or(opened.rooms.clone())),
         };
@@ -157,7 +157,7 @@ impl Draft<'_> {
         };
         let commit = Commit {
             target: &target,
-            kind: held.map_or(ResourceKind::Object, |held| held.kind),
+            kind: held.map_or(ResourceKind::Object, |held| held.kind()),
             base: version,
             version: version + 1,
             author,

@@ -10,20 +10,22 @@ use super::conflict::Author;
 use super::detect::{Edit, Outcome, Refusal, decide};
 use super::history::{History, HistorySettings};
 use super::rules::{ResourceKind, Rules};
-use crate::time::{Mono, Wall};
+use crate::time::Wall;
 
-/// A document that people edit. Stored, it keeps everything but the monotonic times of its versions.
+/// A document that people edit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     pub(crate) kind: ResourceKind,
     pub(crate) doc: Doc,
     pub(crate) history: History,
+    bytes: usize,
 }
 
 impl Resource {
     /// A document as it was loaded, at the version that it had.
     pub fn new(kind: ResourceKind, doc: Doc, version: u64, settings: HistorySettings) -> Self {
-        Resource { kind, doc, history: History::new(version, settings) }
+        let bytes = doc.weight();
+        Resource { kind, doc, history: History::new(version, settings), bytes }
     }
 
     /// What it describes.
@@ -46,29 +48,29 @@ impl Resource {
         &self.history
     }
 
+    /// About how many bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Decides an edit; nothing is changed yet.
     pub fn decide(&self, edit: &Edit<'_>, rules: &Rules) -> Result<Outcome, Refusal> {
         decide(self, edit, rules)
     }
 
     /// Makes changes that were decided for this very version. The new version; an error leaves everything as it was.
-    pub fn apply(&mut self, author: Author, at: Mono, wall: Wall, changes: &[Change]) -> Result<u64, BadChange> {
+    pub fn apply(&mut self, author: Author, log_ms: u64, wall: Wall, changes: &[Change]) -> Result<u64, BadChange> {
         let writes = self.doc.apply_all(changes)?;
-        Ok(self.history.record(author, at, wall, writes))
+        for write in &writes {
+            let (before, after) = write.weights();
+            self.bytes = (self.bytes + after).saturating_sub(before);
+        }
+        let version = self.history.record(author, log_ms, wall, writes);
+        Ok(version)
     }
 
-    /// Forgets versions that need not be kept any more.
-    pub fn prune(&mut self, now: Mono) {
-        self.history.prune(now);
-    }
-
-    /// When [`Resource::prune`] will have something to forget.
-    pub fn due(&self) -> Option<Mono> {
-        self.history.due()
-    }
-
-    /// After it was read back, or made by a replay: its versions count from `now`.
-    pub fn restart(&mut self, now: Mono, settings: HistorySettings) {
-        self.history.restart(now, settings);
+    /// After it was read back: how much of its past is kept from now on.
+    pub fn bound(&mut self, settings: HistorySettings) {
+        self.history.bound(settings);
     }
 }

@@ -27,15 +27,6 @@ impl Doc {
         }
     }
 
-    /// Says which version it is.
-    pub fn set_version(&mut self, version: u64) {
-        self.put_member("version", Value::Number(version.into()));
-        if self.at("/grid/version").is_some() && self.at("/grid").is_some_and(|grid| grid.as_map().is_some()) {
-            // The grid of a floor is a document of its own in the origin, and has its floor's version.
-            self.put_below("/grid/version", Value::Number(version.into()));
-        }
-    }
-
     /// Sets a member of the document, if it is there.
     pub fn put_member(&mut self, name: &str, value: Value) {
         if let Some(root) = self.value_mut().and_then(Value::keyed_mut) {
@@ -47,12 +38,6 @@ impl Doc {
     pub fn drop_member(&mut self, name: &str) {
         if let Some(root) = self.value_mut().and_then(Value::keyed_mut) {
             root.remove(name);
-        }
-    }
-
-    fn put_below(&mut self, pointer: &str, value: Value) {
-        if let Some(root) = self.value_mut() {
-            root.put_at(pointer, Some(value));
         }
     }
 

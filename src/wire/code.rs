@@ -77,6 +77,8 @@ codes! {
     BASE_TOO_OLD "base_too_old" false NOT_DONE;
     /// The version that the edit builds on does not exist yet.
     BASE_AHEAD "base_ahead" false NOT_DONE;
+    /// The resource's document cannot be read from where it comes from.
+    ORIGIN_UNAVAILABLE "origin_unavailable" true NOT_OURS;
     /// The change cannot be made on this document.
     BAD_EDIT "bad_edit" false NOT_DONE;
     /// No such conflict, or not the asker's.

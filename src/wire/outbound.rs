@@ -669,7 +669,9 @@ pub fn notice(out: &mut Vec<u8>, at: Wall, notice: &Notice, to: &UserId) {
             o.with("by", |out| holder(out, by, Some(to)));
             o.end();
         }
-        Notice::ConflictDetected { opened } => super::outbound_edit::conflict_detected(out, at, opened, 1, None, to),
+        Notice::ConflictDetected { opened, decided_in_ms } => {
+            super::outbound_edit::conflict_detected(out, at, opened, 1, Some(*decided_in_ms), to);
+        }
         Notice::ConflictResolved { opened, settled } => {
             super::outbound_edit::conflict_resolved(out, at, opened, settled);
         }

@@ -288,12 +288,11 @@ pub fn resolution_refused(
     conflict: &str,
     code: ErrorCode,
     detail: &str,
-    more: impl FnOnce(&mut Object),
 ) {
     let mut o = open(out, "conflict_resolution_response", at);
     echo(&mut o, id);
     o.bool("success", false).text("conflict_id", conflict).plain("code", code.name).text("detail", detail);
-    more(&mut o);
+    o.bool("retryable", code.retryable);
     o.end();
 }
 

@@ -13,6 +13,7 @@ use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::LockId;
 use arxosrt_core::wire::code::{self, ErrorCode};
 use arxosrt_core::wire::inbound::{Patch as WirePatch, Wanted};
+use arxosrt_core::wire::inbound_edit::SyncItem;
 use arxosrt_core::wire::outbound;
 use serde_json::value::RawValue;
 
@@ -20,6 +21,7 @@ use super::ask::{Acquired, Ask, Connections, Patch, Presence, PresencePatch, Ref
 use super::fail::Fail;
 use super::locking::refusal_words;
 use super::state::Encoding;
+use super::editing::JobReply;
 use super::{HostKey, Hub, SessionKey, UserKey};
 
 /// How many closed buildings the status names; it tells the number of all.
@@ -87,6 +89,29 @@ impl Hub {
             Ask::VerifyLock { token, resource, op, reply } => {
                 self.verify_lock(token, &resource, op.as_deref() == Some("grid"), reply);
             }
+            Ask::Edit { user, edit, reply } => {
+                let edit_id = edit.edit_id.clone();
+                self.rest_edits(&user, vec![SyncItem { edit: Ok(*edit), edit_id }], JobReply::RestEdit(reply));
+            }
+            Ask::Sync { user, edits, reply } => self.rest_edits(&user, edits, JobReply::RestSync(reply)),
+            Ask::Document { resource, reply } => self.document(&resource, reply),
+            Ask::ReportConflict { report, reply } => self.report_conflict(*report, reply),
+            Ask::Conflicts { filter, reply } => {
+                let rows = self.conflict_rows(&filter).map_err(Refused::from);
+                self.reply_committed(reply, rows);
+            }
+            Ask::Conflict { conflict, of, reply } => {
+                let row = self.conflict_whole(conflict, of.as_ref()).map_err(Refused::from);
+                self.reply_committed(reply, row);
+            }
+            Ask::Resolve { resolve, by, dry_run, reply } => self.resolve_from_outside(&resolve, by, dry_run, reply),
+            Ask::Restore { conflict, whose, path, by, reply } => {
+                self.restore_from_outside(conflict, whose, path, by, reply);
+            }
+            Ask::ConflictStats { reply } => {
+                let stats = self.conflict_stats();
+                self.reply_committed(reply, Ok(stats));
+            }
             Ask::Status { reply } => send(reply, Ok(self.status())),
             Ask::Rooms { reply } => send(reply, Ok(self.room_rows())),
             Ask::Users { reply } => send(reply, Ok(self.user_rows())),
@@ -134,13 +159,13 @@ impl Hub {
     }
 
     /// Answers behind everything that waits for a commit.
-    fn reply_committed<T: 'static>(&mut self, reply: Reply<T>, answer: Result<T, Refused>) {
+    pub(super) fn reply_committed<T: 'static>(&mut self, reply: Reply<T>, answer: Result<T, Refused>) {
         self.answer_committed(move |_, committed| send(reply, if committed { answer } else { Err(store_failed()) }));
     }
 
     /// The session that REST acts for: the person's most recently active one that has a connection, else one that may
     /// come back.
-    fn active_session(&self, user: &UserId) -> Result<SessionKey, Fail> {
+    pub(super) fn active_session(&self, user: &UserId) -> Result<SessionKey, Fail> {
         let not_connected = || Fail::new(code::NOT_CONNECTED, format!("{user} is not connected"));
         let key = self.user_ids.get(user).ok_or_else(not_connected)?;
         let sessions = self.users[*key as usize].sessions.iter().copied();
@@ -276,6 +301,7 @@ impl Hub {
             users: self.users.len() as u64,
             rooms: self.rooms.len() as u64,
             locks: self.lock_hosts.len() as u64,
+            conflicts: self.metrics.conflicts_open.get(),
         }
     }
 

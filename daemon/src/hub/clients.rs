@@ -104,6 +104,7 @@ impl Hub {
             user: user_key,
             hello: false,
             features: Features::default(),
+            conflicts_told: false,
             spoke: false,
             dirty: false,
             heard: self.now,
@@ -132,6 +133,7 @@ impl Hub {
         self.tell_conn(slot, Class::Control, None, |out| outbound::connection_established(out, at, &user));
         if encoding == Encoding::Sse {
             self.adopt(slot);
+            self.tell_open_conflicts(slot);
         }
         self.observe("session", "session.connected", None, Some(user_key), |hub| {
             (Some(hub.sessions[session as usize].id.to_string()), None)
@@ -220,7 +222,7 @@ impl Hub {
         let wants_diff = self.conns[slot as usize].features.presence_diff;
         self.sessions[session as usize].conn = None;
         for i in 0..self.sessions[session as usize].rooms.len() {
-            let Membership { room, slot: at } = self.sessions[session as usize].rooms[i];
+            let Membership { room, slot: at, .. } = self.sessions[session as usize].rooms[i];
             self.remove_member(room, at);
             self.rooms[room as usize].diff_members -= u32::from(wants_diff);
         }
@@ -454,6 +456,7 @@ impl Hub {
             };
             outbound::welcome(out, at, &welcome);
         });
+        self.tell_open_conflicts(slot);
         let mut whole = true;
         for (room, since) in rooms {
             match self.join(slot, &room, since.as_ref(), None) {

@@ -288,7 +288,8 @@ impl Hub {
             expected_position: part.position,
             count: part.events.len() as u32,
             events: codec::encode_events(&part.events),
-            live_locks: host.building.lock_count() as u32,
+            live: (host.building.lock_count() + host.building.open_conflict_count() + host.building.unstored_count())
+                as u32,
             snapshot,
         }
     }

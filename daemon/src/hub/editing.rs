@@ -5,12 +5,16 @@
 //! answer of its own; the answers go out together when all that was decided is committed.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use arxosrt_core::building::command::{Actor, Command, EditWish, Refusal, Reply, Target as EditTarget};
+use arxosrt_core::building::DocumentView;
+use arxosrt_core::building::command::{Actor, Command, EditWish, Place, Refusal, Reply, Target as EditTarget};
+use arxosrt_core::directory::{ItemKind, Located};
+use arxosrt_core::edit::rules::ResourceKind;
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::LockType;
 use arxosrt_core::wire::code::{self, ErrorCode};
-use arxosrt_core::wire::inbound::Wanted;
+use arxosrt_core::wire::inbound::{Since, Wanted};
 use arxosrt_core::wire::inbound_edit::{Edit, SyncItem};
 use arxosrt_core::wire::json::Object;
 use arxosrt_core::wire::outbound;
@@ -22,9 +26,15 @@ use super::ask::Reply as AskReply;
 use super::batch::Target;
 use super::fail::Fail;
 use super::locking::{ReplyTo, refusal_words};
-use super::{HostKey, Hub, SessionKey};
+use super::{HostKey, Hub, RoomKey, SessionKey};
 use crate::metrics::EditResult;
-use crate::origin::service::{Loaded, OriginAnswer, Stored as ToStore};
+use crate::origin::directory::Trouble;
+use crate::origin::documents::{Document, Kind};
+use crate::origin::service::{OriginAnswer, Taken};
+use crate::origin::write_back::Stored as ToStore;
+
+/// How many documents of one building are handed to the origin at once.
+const STORED_AT_ONCE: usize = 256;
 
 /// How many messages with edits may wait for documents of the origin.
 pub const WAITING_MAX: usize = 4096;
@@ -33,6 +43,7 @@ pub const WAITING_MAX: usize = 4096;
 #[derive(Default)]
 pub(super) struct Waiting {
     jobs: HashMap<(BuildingId, ResourceId), Vec<Job>>,
+    readers: HashMap<(BuildingId, ResourceId), Vec<AskReply<Option<(u64, Box<RawValue>)>>>>,
     count: usize,
 }
 
@@ -41,6 +52,8 @@ pub(super) struct Job {
     actor: Actor,
     /// The asker's session, as long as it lives.
     session: SessionId,
+    /// The origin was asked for this one's document already.
+    loaded: Option<ResourceId>,
     items: VecDeque<Item>,
     results: Vec<Vec<u8>>,
     /// What the last one came to, for the one `ack` or `error` of a single edit.
@@ -131,19 +144,24 @@ impl Hub {
         let mut actor = self.actor(session);
         actor.legacy |= by_rest;
         let session = self.sessions[session as usize].id.clone();
-        Job { actor, session, results: Vec::with_capacity(items.len()), items, last: None, to }
+        Job { actor, session, loaded: None, results: Vec::with_capacity(items.len()), items, last: None, to }
     }
 
     /// Carries out the edits of a job until it is done or must wait for a document.
     fn advance(&mut self, mut job: Job) {
         while let Some(item) = job.items.front() {
             if let Ok(edit) = &item.edit
-                && let Ok(at) = self.place_of_edit(&job.session, edit)
-                && let Ok(host) = self.host(&at.0)
+                && job.loaded.as_ref() != Some(&edit.resource)
+                && let Ok((building, _)) = self.place_of_edit(&job.session, edit)
+                && let Ok(host) = self.host(&building)
                 && !self.hosts[host as usize].building.knows_document(&edit.resource)
-                && self.origin.is_some()
             {
-                return self.wait_for_document(at.0, edit.resource.clone(), job);
+                let resource = edit.resource.clone();
+                match self.wait_for_document(building, resource, job) {
+                    Ok(()) => return,
+                    Err(back) => job = back,
+                }
+                continue;
             }
             let item = job.items.pop_front().expect("there is a front");
             let answered = self.carry_out_edit(&job, &item);
@@ -179,8 +197,11 @@ impl Hub {
         let began = std::time::Instant::now();
         let session = self.session_ids.get(&job.session).copied();
         let frame = edit.frame.or_else(|| self.frame_seen(session?, target.place.rooms()));
+        let building = self.hosts[host as usize].id.clone();
         let wish = EditWish {
             actor: job.actor.clone(),
+            kind: self.kind_of(&target),
+            floors: self.directory.building(&building).map_or_else(Default::default, |entry| entry.floors.to_vec().into()),
             target,
             base: edit.base,
             body: edit.body.clone(),
@@ -216,6 +237,26 @@ impl Hub {
         seen.min()
     }
 
+    /// The version of the grid of the floor that this room is.
+    pub(super) fn frame_of(&self, room: RoomKey) -> u64 {
+        let r = &self.rooms[room as usize];
+        self.hosts[r.host as usize].building.frame(&r.id).map_or(0, |(version, _)| version)
+    }
+
+    /// Who joins anew has loaded the floor; who comes back has seen its grid as it was then.
+    pub(super) fn knows_grid_since(&mut self, session: SessionKey, room: RoomKey, since: Option<&Since>) {
+        let r = &self.rooms[room as usize];
+        let frame = match (self.hosts[r.host as usize].building.frame(&r.id), since) {
+            (Some((_, seq)), Some(since)) if since.seq < seq => 0,
+            (Some((version, _)), _) => version,
+            (None, _) => 0,
+        };
+        let mut rooms = self.sessions[session as usize].rooms.iter_mut();
+        if let Some(membership) = rooms.find(|membership| membership.room == room) {
+            membership.frame = frame;
+        }
+    }
+
     /// Who has calibrated a grid knows it.
     fn knows_frame(&mut self, session: SessionKey, host: HostKey, rooms: &[RoomId], resource: &ResourceId) {
         if !rooms.iter().any(|room| room.as_str() == resource.as_str()) {
@@ -231,18 +272,29 @@ impl Hub {
         }
     }
 
-    fn wait_for_document(&mut self, building: BuildingId, resource: ResourceId, job: Job) {
-        let key = (building, resource);
-        self.waiting.count += 1;
-        match self.waiting.jobs.get_mut(&key) {
-            Some(jobs) => jobs.push(job),
-            None => {
-                if let Some(origin) = &self.origin {
-                    origin.load(&key.0, &key.1);
-                }
-                self.waiting.jobs.insert(key, vec![job]);
-            }
+    /// What a resource is, as far as the directory knows.
+    fn kind_of(&self, target: &EditTarget) -> ResourceKind {
+        match (&target.place, self.directory.locate(&target.resource)) {
+            (Place::Floor(_) | Place::Building(_), _) => ResourceKind::Floor,
+            (_, Some(Located::Item { kind: ItemKind::Route, .. })) => ResourceKind::Route,
+            _ => ResourceKind::Object,
         }
+    }
+
+    /// Lets a job wait for a document. Gives it back, with its first edit answered, if too many wait already.
+    fn wait_for_document(&mut self, building: BuildingId, resource: ResourceId, mut job: Job) -> Result<(), Job> {
+        let key = (building, resource);
+        let first = !self.waiting.jobs.contains_key(&key) && !self.waiting.readers.contains_key(&key);
+        if first && let Err(error) = self.origin.load(key.0.clone(), key.1.clone()) {
+            if let Some(item) = job.items.pop_front() {
+                let result = Err(Refused { code: code::LIMIT, detail: error.to_string(), version: None });
+                job.note(&item, Answered { resource: Some(key.1), result });
+            }
+            return Err(job);
+        }
+        self.waiting.count += 1;
+        self.waiting.jobs.entry(key).or_default().push(job);
+        Ok(())
     }
 
     /// The origin reports.
@@ -254,24 +306,72 @@ impl Hub {
                     self.run_quietly(host, &Command::Stored { resources });
                 }
             }
+            OriginAnswer::Refused { building, resource, version, why } => {
+                tracing::warn!(%building, %resource, version, why, "a document does not fit into the origin; the log has it");
+                if let Ok(host) = self.host(&building) {
+                    self.run_quietly(host, &Command::Stored { resources: vec![(resource, version)] });
+                }
+            }
         }
     }
 
-    fn document_came(&mut self, building: BuildingId, resource: ResourceId, result: Result<Option<Loaded>, String>) {
+    /// Asks the origin for a document that no building has yet.
+    pub(super) fn ask_origin(
+        &mut self,
+        building: BuildingId,
+        resource: ResourceId,
+        reply: AskReply<Option<(u64, Box<RawValue>)>>,
+    ) {
+        let key = (building, resource);
+        let first = !self.waiting.jobs.contains_key(&key) && !self.waiting.readers.contains_key(&key);
+        if self.waiting.count >= WAITING_MAX {
+            let detail = format!("{WAITING_MAX} others wait for documents of the origin");
+            let _ = reply.send(Err(Fail::new(code::LIMIT, detail).into()));
+            return;
+        }
+        if first && let Err(error) = self.origin.load(key.0.clone(), key.1.clone()) {
+            let _ = reply.send(Err(Fail::new(code::LIMIT, error.to_string()).into()));
+            return;
+        }
+        self.waiting.count += 1;
+        self.waiting.readers.entry(key).or_default().push(reply);
+    }
+
+    /// Answers those who only wanted to read.
+    fn readers_served(&mut self, key: &(BuildingId, ResourceId), result: &Result<Option<Document>, Trouble>) {
+        for reader in self.waiting.readers.remove(key).unwrap_or_default() {
+            self.waiting.count -= 1;
+            let _ = reader.send(match result {
+                Ok(found) => Ok(found.as_ref().map(|found| (found.version, raw(found.text.as_bytes().to_vec())))),
+                Err(_) => Err(Fail::new(code::ORIGIN_UNAVAILABLE, "the document cannot be read now").into()),
+            });
+        }
+    }
+
+    fn document_came(&mut self, building: BuildingId, resource: ResourceId, result: Result<Option<Document>, Trouble>) {
+        self.readers_served(&(building.clone(), resource.clone()), &result);
         let jobs = self.waiting.jobs.remove(&(building.clone(), resource.clone())).unwrap_or_default();
         self.waiting.count -= jobs.len();
         let adopted = match result {
-            Ok(document) => {
-                let (version, document) = document.map_or((0, None), |d| (d.version, Some(d.document)));
-                let command = Command::Adopt { resource: resource.clone(), version, document };
-                self.writable().and_then(|()| self.host(&building)).map(|host| drop(self.run(host, &command)))
+            Ok(None) => Ok(()),
+            Ok(Some(Document { kind, text, version, .. })) => {
+                let command = Command::Adopt { resource: resource.clone(), kind: kind_in(kind), version, document: text };
+                let host = self.writable().and_then(|()| self.host(&building));
+                host.and_then(|host| match self.run(host, &command) {
+                    Reply::Refused(refusal) => {
+                        let (code, detail) = refusal_words(&refusal);
+                        Err(Fail::new(code, detail))
+                    }
+                    _ => Ok(()),
+                })
             }
             Err(error) => {
-                tracing::warn!(%building, %resource, error, "a document cannot be read from the origin");
+                tracing::warn!(%building, %resource, %error, "a document cannot be read from the origin");
                 Err(Fail::new(code::ORIGIN_UNAVAILABLE, format!("the document of {resource} cannot be read now")))
             }
         };
         for mut job in jobs {
+            job.loaded = Some(resource.clone());
             if let Err(Fail { code, detail }) = &adopted
                 && let Some(item) = job.items.pop_front()
             {
@@ -335,13 +435,30 @@ impl Hub {
         }
     }
 
-    /// What a building's documents have become is handed to the origin.
-    pub(super) fn store_documents(&mut self, host: HostKey) {
-        let Some(origin) = &self.origin else { return };
-        let h = &self.hosts[host as usize];
-        let changed: Vec<ToStore> = h.building.unstored().map(|document| ToStore::of(&h.id, document)).collect();
-        if !changed.is_empty() {
-            origin.store(changed);
+    /// Hands what documents have become to the origin, as soon as that is committed.
+    pub(super) fn store_documents(&mut self) {
+        for host in std::mem::take(&mut self.edited) {
+            let Some(h) = self.hosts.get_mut(host as usize) else { continue };
+            let id = h.id.clone();
+            let documents: Vec<ToStore> =
+                h.building.take_unstored(STORED_AT_ONCE).into_iter().map(|view| to_store(&id, view)).collect();
+            if documents.len() == STORED_AT_ONCE {
+                self.edited.insert(host);
+            }
+            if documents.is_empty() {
+                continue;
+            }
+            self.answer_committed(move |hub, committed| {
+                if !committed {
+                    // The building is folded anew and gives out again what the origin does not have.
+                    return;
+                }
+                if let Taken::Full(left) = hub.origin.store(documents) {
+                    let Some(&host) = hub.host_ids.get(&id) else { return };
+                    left.iter().for_each(|left| hub.hosts[host as usize].building.give_out_again(&left.resource));
+                    hub.edited.insert(host);
+                }
+            });
         }
     }
 }
@@ -367,6 +484,30 @@ impl Job {
             }
             Err(Refused { code, detail, .. }) => Last::Refused(code, detail),
         });
+    }
+}
+
+fn kind_in(kind: Kind) -> ResourceKind {
+    match kind {
+        Kind::Object => ResourceKind::Object,
+        Kind::Route => ResourceKind::Route,
+        Kind::Floor => ResourceKind::Floor,
+    }
+}
+
+fn to_store(building: &BuildingId, view: DocumentView) -> ToStore {
+    let own = || RoomId::new(view.resource.as_str()).expect("what is an id of a resource is one of a room");
+    ToStore {
+        building: building.clone(),
+        floor: view.rooms.first().cloned().unwrap_or_else(own),
+        kind: match view.kind {
+            ResourceKind::Object => Kind::Object,
+            ResourceKind::Route => Kind::Route,
+            ResourceKind::Floor => Kind::Floor,
+        },
+        resource: view.resource,
+        document: view.document.map(Arc::from),
+        version: view.version,
     }
 }
 

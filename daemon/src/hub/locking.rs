@@ -5,7 +5,7 @@
 
 use arxosrt_core::building::command::{Command, Refusal, Reply, Target as LockTarget};
 use arxosrt_core::building::event::Event;
-use arxosrt_core::building::notice::{Notice, Notify};
+use arxosrt_core::building::notice::{Addressee, Notice, Notify};
 use arxosrt_core::directory::{Hints, Placed};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockId, LockType};
@@ -27,6 +27,21 @@ pub(super) struct ReplyTo {
 }
 
 impl ReplyTo {
+    /// The message's `id`.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The connection.
+    pub fn conn(&self) -> ConnKey {
+        self.conn
+    }
+
+    /// The one who is told when the store fails it.
+    pub fn target(&self) -> Target {
+        Target::Reply(self.conn, self.id.clone())
+    }
+
     /// The sender of a message.
     pub fn message(conn: ConnKey, id: Option<&str>) -> Self {
         ReplyTo { conn, id: id.map(Box::from) }
@@ -133,6 +148,11 @@ impl Hub {
                     (Some(room), Some(r.user.clone()), Some(LockId(r.token).to_string()), Some(detail))
                 });
             }
+            Event::Edited(edited) => self.tell_edited(host, event, edited),
+            Event::ConflictOpened(opened) => self.conflict_opened(host, opened),
+            Event::ConflictEscalated(escalated) => self.conflict_escalated(host, escalated.id),
+            Event::ConflictSettled(settled) => self.conflict_settled(host, settled),
+            Event::Adopted(_) | Event::Answered(_) | Event::Stored(_) => {}
         }
     }
 
@@ -154,6 +174,10 @@ impl Hub {
 
     /// Tells a session something about its locks, if it has a connection.
     fn tell_notice(&mut self, host: HostKey, Notify { to, notice }: Notify) {
+        let to = match to {
+            Addressee::Session(session) => session,
+            Addressee::Person(person) => return self.tell_person(host, &person, &notice),
+        };
         let Some(&session) = self.session_ids.get(&to) else { return };
         if let Notice::RequestAnswered { granted: Some(_), .. } | Notice::WaitGranted { .. } = &notice {
             self.concerns(session, host);
@@ -229,7 +253,7 @@ impl Hub {
     }
 
     /// Where a resource lies, for a session that names it.
-    fn place(&self, session: Option<SessionKey>, lock_type: LockType, wanted: &Wanted) -> Result<Placed, Fail> {
+    pub(super) fn place(&self, session: Option<SessionKey>, lock_type: LockType, wanted: &Wanted) -> Result<Placed, Fail> {
         let only_joined = session.and_then(|session| match &self.sessions[session as usize].rooms[..] {
             [only] => Some(&self.rooms[only.room as usize].id),
             _ => None,
@@ -237,6 +261,9 @@ impl Hub {
         let of_floors = matches!(lock_type, LockType::FloorEdit | LockType::GridCalibration | LockType::AnalyticsView);
         let is_room = of_floors || self.room_ids.contains_key(&RoomId::of_resource(&wanted.resource));
         let hints = Hints { stated: wanted.room.as_ref(), is_room, only_joined };
+        if let Some(placed) = self.placed_by_edit(&wanted.resource) {
+            return Ok(placed);
+        }
         self.directory.place(&wanted.resource, hints).ok_or_else(|| {
             let detail =
                 format!("it is not known in which room {:?} lies; name it in room_id", wanted.resource.as_str());
@@ -246,6 +273,9 @@ impl Hub {
 
     /// The building and the place of a resource that is only named, as operators and REST do.
     pub(super) fn place_named(&self, resource: &ResourceId) -> Option<Placed> {
+        if let Some(placed) = self.placed_by_edit(resource) {
+            return Some(placed);
+        }
         let known_room = self.room_ids.contains_key(&RoomId::of_resource(resource));
         self.directory.place(resource, Hints { stated: None, is_room: known_room, only_joined: None })
     }
@@ -463,7 +493,15 @@ impl Hub {
                     }
                 }
             }
-            (Reply::Done | Reply::Sequenced { .. } | Reply::Granted { .. }, _) => false,
+            (
+                Reply::Done
+                | Reply::Sequenced { .. }
+                | Reply::Granted { .. }
+                | Reply::Edited(_)
+                | Reply::Reported { .. }
+                | Reply::Settled { .. },
+                _,
+            ) => false,
         });
         if let Some((code, detail)) = refused {
             self.metrics.refused.inc(code.name);
@@ -517,6 +555,26 @@ pub(super) fn refusal_words(refusal: &Refusal) -> (ErrorCode, String) {
         Refusal::Deadlock { cycle } => {
             let people: Vec<&str> = cycle.iter().map(UserId::as_str).collect();
             (code::DEADLOCK, format!("waiting would close a circle: {}", people.join(" waits for ")))
+        }
+        Refusal::Locked { by } => {
+            let (lock, who) = (by.id, &by.username);
+            (code::LOCK_HELD, format!("{who} holds a lock on it ({lock}, {})", by.lock_type.as_str()))
+        }
+        Refusal::BaseTooOld { version, oldest } => (
+            code::BASE_TOO_OLD,
+            format!("base_version: only versions from {oldest} on are kept; load version {version} again"),
+        ),
+        Refusal::BaseAhead { version } => {
+            (code::BASE_AHEAD, format!("base_version: the resource is at version {version}"))
+        }
+        Refusal::BadEdit { path, why } if path.is_empty() => (code::BAD_EDIT, why.to_string()),
+        Refusal::BadEdit { path, why } => (code::BAD_EDIT, format!("{path}: {why}")),
+        Refusal::ConflictNotFound => (code::CONFLICT_NOT_FOUND, "there is no such conflict, or it is not yours".to_owned()),
+        Refusal::AlreadySettled { word, by } => {
+            (code::ALREADY_RESOLVED, format!("the conflict was settled by {by} ({})", word.as_str()))
+        }
+        Refusal::RevisionChanged { current } => {
+            (code::REVISION_CHANGED, format!("the conflict has changed; its revision is {current} now"))
         }
         Refusal::Limit { name, max } => (code::LIMIT, format!("{name}: at most {max} are allowed")),
     }

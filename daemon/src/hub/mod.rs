@@ -5,7 +5,8 @@
 //! each connection once. Nobody is woken per receiver, and nothing is locked or counted per delivery.
 //!
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
-//! - `rooms`: joining, leaving, presence; `locking`: commands to buildings and what their answers mean;
+//! - `rooms`: joining, leaving, presence; `editing`: edits and their documents; `conflicts`: who hears of which;
+//!   `locking`: commands to buildings and what their answers mean;
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
 //! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `operate`: what
 //!   operators change, with its record.
@@ -16,6 +17,8 @@ pub mod ask;
 mod batch;
 pub mod clients;
 pub mod commit;
+mod conflicts;
+mod editing;
 pub mod fail;
 pub mod flush;
 pub mod locking;
@@ -25,6 +28,7 @@ pub mod outbox;
 pub mod recovery;
 pub mod rooms;
 pub mod settings;
+mod settle;
 pub mod speech;
 pub mod state;
 pub mod ticks;
@@ -47,7 +51,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
-use crate::origin::service::{OriginAnswer, OriginHandle};
+use crate::origin::service::OriginHandle;
 use crate::store::{Store, Tail};
 use arena::{Arena, Class, Span};
 use settings::Settings;
@@ -189,6 +193,14 @@ pub struct Hub {
     user_ids: HashMap<UserId, UserKey>,
     room_ids: HashMap<RoomId, RoomKey>,
     host_ids: HashMap<BuildingId, HostKey>,
+    /// Edits that wait for their documents.
+    waiting: editing::Waiting,
+    /// Conflicts of loaded buildings.
+    conflicts: conflicts::ConflictIndex,
+    /// Where things lie that an edit has moved, or that began with an edit: the directory does not know that.
+    placed: HashMap<arxosrt_core::id::ResourceId, (BuildingId, smallvec::SmallVec<[RoomId; 1]>)>,
+    /// Buildings of which the origin does not have everything.
+    edited: BTreeSet<HostKey>,
     /// Every lock held in a loaded building.
     lock_hosts: HashMap<Token, HostKey>,
     /// Buildings that have a log but are not in memory.
@@ -251,6 +263,10 @@ impl Hub {
             building_settings: building,
             directory,
             origin,
+            waiting: editing::Waiting::default(),
+            conflicts: conflicts::ConflictIndex::default(),
+            placed: HashMap::new(),
+            edited: BTreeSet::new(),
             metrics,
             ready,
             engine,
@@ -323,26 +339,6 @@ impl Hub {
     /// The wall clock, as last read.
     pub fn wall_now(&self) -> Wall {
         self.clock.wall()
-    }
-
-    /// Where documents come from and go to.
-    pub fn origin(&self) -> &OriginHandle {
-        &self.origin
-    }
-
-    /// Takes in what the origin has to say. Traced without the documents: no level prints what clients send.
-    pub fn origin_answer(&mut self, answer: OriginAnswer) {
-        match answer {
-            OriginAnswer::Loaded { resource, result, .. } => {
-                tracing::trace!(resource = %resource, found = matches!(result, Ok(Some(_))), "the origin has loaded");
-            }
-            OriginAnswer::Written { building, resources } => {
-                tracing::trace!(building = %building, resources = resources.len(), "the origin has written");
-            }
-            OriginAnswer::Refused { resource, version, .. } => {
-                tracing::trace!(resource = %resource, version, "the origin has refused");
-            }
-        }
     }
 
     /// What is counted.

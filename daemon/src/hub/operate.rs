@@ -28,7 +28,7 @@ use crate::store::AuditRecord;
 pub const DONE: &str = "ok";
 
 /// What is left to do of a change when it is committed, and what is answered then.
-type Finish<T> = Box<dyn FnOnce(&mut Hub) -> T>;
+pub(super) type Finish<T> = Box<dyn FnOnce(&mut Hub) -> T>;
 
 impl Hub {
     /// A message to a room in an operator's name. Unlike a client's it is told when it is committed.
@@ -105,7 +105,7 @@ impl Hub {
     }
 
     /// Puts an attempt on record, and answers when the record and what was changed with it are committed.
-    fn conclude<T: 'static>(&mut self, mut audit: AuditRecord, asked: Result<Finish<T>, Refused>, reply: Reply<T>) {
+    pub(super) fn conclude<T: 'static>(&mut self, mut audit: AuditRecord, asked: Result<Finish<T>, Refused>, reply: Reply<T>) {
         audit.result = asked.as_ref().map_or_else(|refused| refused.code, |_| DONE).into();
         if let (false, Err(refused)) = (self.writable, &asked) {
             tracing::error!(?audit, "the store cannot commit: this attempt is on record here only");
@@ -164,11 +164,11 @@ impl Hub {
     }
 }
 
-fn finish<T>(what: impl FnOnce(&mut Hub) -> T + 'static) -> Finish<T> {
+pub(super) fn finish<T>(what: impl FnOnce(&mut Hub) -> T + 'static) -> Finish<T> {
     Box::new(what)
 }
 
-fn refused_by(refusal: &Refusal) -> Refused {
+pub(super) fn refused_by(refusal: &Refusal) -> Refused {
     let (code, detail) = refusal_words(refusal);
     Refused { code: code.name, message: detail }
 }

@@ -167,6 +167,7 @@ impl Hub {
         building.after_restart(self.now, self.wall);
         self.index_locks(host, &building);
         self.hosts[host as usize].building = building;
+        self.learn_documents(host);
         // Who is connected is known here and not in the log.
         let owners = self.hosts[host as usize].building.sessions_with_locks();
         for (session, ..) in owners {
@@ -265,6 +266,7 @@ impl Hub {
             used: self.now,
         }) as HostKey;
         self.host_ids.insert(id, host);
+        self.learn_documents(host);
         host
     }
 

@@ -36,6 +36,7 @@ impl Hub {
         };
         let newcomer = since.is_some() || self.joined(session, room_id).is_err();
         let room = self.enter(session, room_id)?;
+        self.knows_grid_since(session, room, since);
         Ok(self.restate_room(slot, room, since, id, newcomer))
     }
 
@@ -71,7 +72,8 @@ impl Hub {
         let sessions_here = r.users.entry(user).or_insert(0);
         *sessions_here += 1;
         let first = *sessions_here == 1;
-        self.sessions[session as usize].rooms.push(Membership { room, slot: member_slot });
+        let frame = self.frame_of(room);
+        self.sessions[session as usize].rooms.push(Membership { room, slot: member_slot, frame });
         self.users[user as usize].floor = Some(room);
         if first {
             self.person_came(room, user);

@@ -149,6 +149,7 @@ impl Hub {
         if !conn.spoke {
             conn.spoke = true;
             self.adopt(slot);
+            self.tell_open_conflicts(slot);
         }
         let session =
             self.conns[slot as usize].session.ok_or_else(|| Fail::new(code::NOT_CONNECTED, "the session is over"))?;
@@ -207,6 +208,20 @@ impl Hub {
                 };
                 self.session_command(session, command, code::REQUEST_NOT_FOUND, to).map(|()| Account::Later)
             }
+            ClientMessage::Edit(edit) => self.client_edit(session, *edit, to).map(|()| Account::Later),
+            ClientMessage::Sync(edits) => self.client_sync(session, edits, to).map(|()| Account::Later),
+            ClientMessage::ResolveConflict(resolve) => {
+                self.resolve_conflict(session, &resolve, to);
+                Ok(Account::Later)
+            }
+            ClientMessage::RestoreValue(restore) => {
+                self.restore_value(session, &restore, to);
+                Ok(Account::Later)
+            }
+            ClientMessage::ListConflicts => {
+                self.list_conflicts(slot, id);
+                Ok(Account::Ack)
+            }
             ClientMessage::RetractLockRequest { request } => {
                 let command = Command::RetractLockRequest { actor: self.actor(session), request };
                 self.session_command(session, command, code::REQUEST_NOT_FOUND, to).map(|()| Account::Later)
@@ -249,5 +264,10 @@ fn kind(message: &ClientMessage) -> MessageType {
         ClientMessage::ListUsers { .. } => MessageType::ListUsers,
         ClientMessage::Heartbeat => MessageType::Heartbeat,
         ClientMessage::Ping => MessageType::Ping,
+        ClientMessage::Edit(_) => MessageType::Edit,
+        ClientMessage::Sync(_) => MessageType::Sync,
+        ClientMessage::ResolveConflict(_) => MessageType::ResolveConflict,
+        ClientMessage::RestoreValue(_) => MessageType::RestoreValue,
+        ClientMessage::ListConflicts => MessageType::ListConflicts,
     }
 }

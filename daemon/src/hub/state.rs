@@ -82,6 +82,8 @@ pub struct Conn {
     pub hello: bool,
     /// What it takes.
     pub features: Features,
+    /// Its person's open conflicts were told.
+    pub conflicts_told: bool,
     /// It has said something besides `hello`.
     pub spoke: bool,
     /// Is in the list of connections to be written to.
@@ -115,6 +117,8 @@ pub struct Membership {
     pub room: RoomKey,
     /// Where the session's connection stands in the room's list; meaningless while suspended.
     pub slot: u32,
+    /// If the room is a floor: the version of its grid that the session knows, 0 while nobody has changed it.
+    pub frame: u64,
 }
 
 /// One connection's identity, which may outlive its socket.

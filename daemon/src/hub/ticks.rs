@@ -27,6 +27,9 @@ const SLICE: Duration = Duration::from_millis(2);
 /// meanwhile waits unread, their pongs too.
 const STALL_MS: u64 = 1_000;
 
+/// How often edited documents are handed to the origin, which gathers them further.
+const STORE_MS: u64 = 100;
+
 /// How often what is left over is looked for.
 const SWEEP_MS: u64 = 1_000;
 
@@ -34,6 +37,7 @@ const SWEEP_MS: u64 = 1_000;
 pub(super) struct Wheel {
     entries: BinaryHeap<Reverse<(Mono, ConnKey)>>,
     next_sweep: Mono,
+    next_store: Mono,
     /// When the last tick was, by the time that really passed.
     ticked_ms: u64,
 }
@@ -41,7 +45,7 @@ pub(super) struct Wheel {
 impl Wheel {
     /// An empty wheel.
     pub fn new(now: Mono) -> Self {
-        Wheel { entries: BinaryHeap::new(), next_sweep: now.plus(SWEEP_MS), ticked_ms: 0 }
+        Wheel { entries: BinaryHeap::new(), next_sweep: now.plus(SWEEP_MS), next_store: now, ticked_ms: 0 }
     }
 
     /// Has the connection looked at then.
@@ -102,6 +106,10 @@ impl Hub {
             self.look_at(key);
         }
         self.go_on_draining();
+        if self.wheel.next_store <= now {
+            self.wheel.next_store = now.plus(STORE_MS);
+            self.store_documents();
+        }
         if self.wheel.next_sweep <= now {
             self.wheel.next_sweep = now.plus(SWEEP_MS);
             self.sweep();
@@ -133,6 +141,7 @@ impl Hub {
         }
         if !conn.hello && !conn.spoke {
             self.adopt(key.slot);
+            self.tell_open_conflicts(key.slot);
         }
         let Some(conn) = self.conn(key) else { return };
         let next = match conn.pinged {
@@ -174,6 +183,7 @@ impl Hub {
                     && h.unsettled == 0
                     && h.building.lock_count() == 0
                     && h.building.waiter_count() == 0
+                    && h.building.open_conflict_count() == 0
                     && now.since(h.used) >= idle_ms
             })
             .map(|(key, _)| key as HostKey)
@@ -188,6 +198,8 @@ impl Hub {
         for key in idle {
             let host = self.hosts.remove(key as usize);
             self.host_ids.remove(&host.id);
+            self.conflicts.forget(key);
+            self.edited.remove(&key);
             if let Some(due) = host.due {
                 self.calendar.remove(&(due, key));
             }

@@ -48,6 +48,14 @@ impl Collector for Metrics {
         page.gauges("locks_held", "Editing locks held", &self.locks_held)?;
         page.lock_requests(self)?;
         page.spans("lock_acquire", "From a lock request's arrival to its answer", &self.lock_acquire)?;
+        page.counters("edits", "Edits and what became of them", &self.edits)?;
+        page.spans("edit", "The decision of one edit", &self.edit_time)?;
+        page.counters("conflicts", "Conflicts found", &self.conflicts)?;
+        page.counters("conflicts_settled", "Conflicts that ended", &self.conflicts_settled)?;
+        page.counter("conflicts_escalated", "Conflicts that nobody settled and that need an operator", &self.conflicts_escalated)?;
+        page.gauge("conflicts_open", "Conflicts that wait for somebody", &self.conflicts_open)?;
+        let waiting = "Conflicts that wait for an operator";
+        page.gauge("conflicts_waiting_for_operators", waiting, &self.conflicts_waiting_for_operators)?;
         page.counters("http_requests", "HTTP requests answered", &self.http_requests)?;
         page.spans("commit", "One commit of the store", &self.commit)?;
         page.sizes("commit_batch_events", "Events in one commit", &self.commit_batch)?;

@@ -84,6 +84,16 @@ labels! {
         TakeOverLock = "take_over_lock",
         /// `list_users`.
         ListUsers = "list_users",
+        /// `edit`.
+        Edit = "edit",
+        /// `sync`.
+        Sync = "sync",
+        /// `resolve_conflict`.
+        ResolveConflict = "resolve_conflict",
+        /// `restore_value`.
+        RestoreValue = "restore_value",
+        /// `list_conflicts`.
+        ListConflicts = "list_conflicts",
         /// `heartbeat`.
         Heartbeat = "heartbeat",
         /// `ping`.
@@ -92,6 +102,48 @@ labels! {
         Unknown = "unknown",
         /// Not a message: not JSON, not an object, a field of the wrong kind.
         Malformed = "malformed",
+    }
+
+    /// What became of an edit.
+    EditResult "result" {
+        /// In the document, and nobody else's changes were met.
+        Applied = "applied",
+        /// In the document beside others' changes.
+        Merged = "merged",
+        /// Some of it waits in a conflict.
+        Conflict = "conflict",
+        /// It came under a lock that was lost: a draft.
+        Fenced = "fenced",
+        /// A repeat.
+        Duplicate = "duplicate",
+        /// Somebody else holds a lock on it.
+        Locked = "locked",
+        /// It cannot be carried out.
+        Rejected = "rejected",
+    }
+
+    /// How grave a conflict is.
+    SeverityLabel "severity" {
+        /// Settled at once.
+        Low = "low",
+        /// The committed value stays if nobody decides.
+        Medium = "medium",
+        /// The same, and people should look.
+        High = "high",
+        /// Never decided by itself.
+        Critical = "critical",
+    }
+
+    /// How a conflict ended.
+    SettledHow "by" {
+        /// One of the two.
+        People = "people",
+        /// An operator.
+        Operators = "operators",
+        /// Nobody in time.
+        Timeout = "timeout",
+        /// The rules, at once.
+        Rules = "rules",
     }
 
     /// What a full outbox means for a frame.
@@ -197,5 +249,18 @@ mod tests {
         check::<StatusClass>();
         check::<LockOutcome>();
         check::<LockType>();
+    }
+}
+
+impl EditResult {
+    /// The result that an outcome counts as.
+    pub fn of(outcome: arxosrt_core::building::event::EditOutcome) -> Self {
+        use arxosrt_core::building::event::EditOutcome;
+        match outcome {
+            EditOutcome::Applied => EditResult::Applied,
+            EditOutcome::Merged => EditResult::Merged,
+            EditOutcome::Conflict => EditResult::Conflict,
+            EditOutcome::Fenced => EditResult::Fenced,
+        }
     }
 }

@@ -29,7 +29,7 @@ struct Kept {
 
 #[derive(Default)]
 struct Log {
-    live_locks: u32,
+    live: u32,
     loaded: Loaded,
     bytes: usize,
 }
@@ -71,7 +71,7 @@ impl Memory {
 
     pub(super) fn load_all_with_locks(&self) -> Vec<(BuildingId, LoadedOrNot)> {
         let kept = self.kept();
-        let locked = kept.buildings.iter().filter(|(_, log)| log.live_locks > 0);
+        let locked = kept.buildings.iter().filter(|(_, log)| log.live > 0);
         let mut all: Vec<_> = locked.map(|(id, log)| (id.clone(), Ok(log.loaded.clone()))).collect();
         all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         all
@@ -109,7 +109,7 @@ impl Kept {
     fn append(&mut self, part: Part) {
         let log = self.buildings.entry(part.building).or_default();
         self.bytes -= log.bytes;
-        log.live_locks = part.live_locks;
+        log.live = part.live;
         log.loaded.position = part.expected_position + u64::from(part.count);
         match part.snapshot {
             Some(state) => {

@@ -99,7 +99,7 @@ pub struct BuildingMeta {
     /// Events in its log since it began.
     pub position: u64,
     /// Locks that were held at this position.
-    pub live_locks: u32,
+    pub live: u32,
 }
 
 /// What is committed together.
@@ -128,7 +128,7 @@ pub struct Part {
     /// carry a snapshot alone.
     pub count: u32,
     /// Locks held after these events.
-    pub live_locks: u32,
+    pub live: u32,
     /// The building's state after these events. It replaces everything in the log up to here, these events included.
     pub snapshot: Option<Vec<u8>>,
 }

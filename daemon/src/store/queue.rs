@@ -136,7 +136,7 @@ mod tests {
             expected_position: 0,
             events: vec![0; bytes],
             count: 1,
-            live_locks: 0,
+            live: 0,
             snapshot: None,
         };
         Batch { number, parts: vec![part], ..Batch::default() }

@@ -30,7 +30,7 @@ impl Reader {
 
     pub(super) fn load_all_with_locks(&self) -> Result<Vec<(BuildingId, LoadedOrNot)>, StoreError> {
         let doing = "load the buildings with locks";
-        let logs = self.read(doing, |view| Logs::of(view, "building.live_locks > 0", []))?;
+        let logs = self.read(doing, |view| Logs::of(view, "building.live > 0", []))?;
         let each = logs.0.into_iter().map(|log| Ok((building_id(&log.id, &self.path)?, log.whole(&self.path))));
         each.collect()
     }
@@ -75,12 +75,12 @@ impl Reader {
 /// Every building that has a log, in no particular order.
 pub(super) fn buildings(connection: &Connection, path: &Path) -> Result<Vec<BuildingMeta>, StoreError> {
     let failed = |error| StoreError::sqlite(path, "list the buildings", error);
-    let mut statement = connection.prepare("SELECT id, position, live_locks FROM building").map_err(failed)?;
+    let mut statement = connection.prepare("SELECT id, position, live FROM building").map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut all = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let (id, position, live_locks): (String, i64, u32) = row.try_into().map_err(failed)?;
-        all.push(BuildingMeta { id: building_id(&id, path)?, position: position.cast_unsigned(), live_locks });
+        let (id, position, live): (String, i64, u32) = row.try_into().map_err(failed)?;
+        all.push(BuildingMeta { id: building_id(&id, path)?, position: position.cast_unsigned(), live });
     }
     Ok(all)
 }

@@ -27,7 +27,7 @@ const MIGRATIONS: &[&str] = &["
         number     INTEGER PRIMARY KEY,
         id         TEXT NOT NULL UNIQUE,
         position   INTEGER NOT NULL,
-        live_locks INTEGER NOT NULL
+        live INTEGER NOT NULL
     ) STRICT;
     -- Position is the one before the row's first event, count how many there are. Rows lie in order of arrival:
     -- a group over many buildings writes a few full pages, and only the small index is touched in many places.

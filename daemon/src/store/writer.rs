@@ -240,18 +240,18 @@ fn advance(transaction: &Transaction<'_>, part: &Part, from: i64, to: i64) -> ru
     let id = part.building.as_str();
     let moved = transaction
         .prepare_cached(
-            "UPDATE building SET position = ?, live_locks = ? WHERE id = ? AND position = ? RETURNING number",
+            "UPDATE building SET position = ?, live = ? WHERE id = ? AND position = ? RETURNING number",
         )?
-        .query_row(params![to, part.live_locks, id, from], |row| row.get(0))
+        .query_row(params![to, part.live, id, from], |row| row.get(0))
         .optional()?;
     if moved.is_some() || from != 0 {
         return Ok(moved);
     }
     transaction
         .prepare_cached(
-            "INSERT INTO building (id, position, live_locks) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
+            "INSERT INTO building (id, position, live) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
         )?
-        .query_row(params![id, to, part.live_locks], |row| row.get(0))
+        .query_row(params![id, to, part.live], |row| row.get(0))
         .optional()
 }
 

@@ -85,7 +85,7 @@ fn a_snapshot_replaces_the_log_up_to_its_position() {
 #[test]
 fn buildings_with_locks_are_loaded_in_one_pass() {
     on_both(|bench| {
-        let locked = |name, position, locks| Part { live_locks: locks, ..part(name, position, name.as_bytes(), 1) };
+        let locked = |name, position, locks| Part { live: locks, ..part(name, position, name.as_bytes(), 1) };
         bench.commit(batch(1, vec![locked("a", 0, 1), locked("b", 0, 0), locked("c", 0, 3)])).unwrap();
         bench.commit(batch(2, vec![locked("c", 1, 2), locked("d", 0, 1)])).unwrap();
         let mut freed = locked("d", 1, 0);
@@ -143,9 +143,9 @@ fn a_store_holds_what_a_map_would_hold() {
                 let (locks, loaded) = model.entry(building(name)).or_default();
                 let events = vec![random.next() as u8; random.below(5000) as usize];
                 let mut part = part(name, loaded.position, &events, random.below(4) as u32);
-                part.live_locks = random.below(3) as u32;
+                part.live = random.below(3) as u32;
                 part.snapshot = (random.below(8) == 0).then(|| vec![random.next() as u8; random.below(9000) as usize]);
-                *locks = part.live_locks;
+                *locks = part.live;
                 loaded.position += u64::from(part.count);
                 if let Some(state) = &part.snapshot {
                     loaded.snapshot = Some((loaded.position, state.clone()));
@@ -168,10 +168,10 @@ fn a_store_holds_what_a_map_would_hold() {
                 assert_eq!(bench.recovered.last_token, last_token, "step {step}");
                 let mut found = bench.recovered.buildings.clone();
                 found.sort_by(|a, b| a.id.cmp(&b.id));
-                let expected = model.iter().map(|(id, (live_locks, loaded))| BuildingMeta {
+                let expected = model.iter().map(|(id, (live, loaded))| BuildingMeta {
                     id: id.clone(),
                     position: loaded.position,
-                    live_locks: *live_locks,
+                    live: *live,
                 });
                 assert_eq!(found, expected.collect::<Vec<_>>(), "step {step}");
             }

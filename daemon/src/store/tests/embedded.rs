@@ -69,7 +69,7 @@ fn closing_commits_what_waits_and_answers_in_order() {
     assert_eq!(answers, (1..=500).map(|batch| Outcome::Committed { batch }).collect::<Vec<_>>());
 
     let bench = Bench::open(EngineKind::Embedded, &path);
-    assert_eq!(bench.recovered.buildings, [BuildingMeta { id: building("a"), position: 500, live_locks: 0 }]);
+    assert_eq!(bench.recovered.buildings, [BuildingMeta { id: building("a"), position: 500, live: 0 }]);
     assert_eq!(bench.recovered.last_token, 499);
     assert_eq!(bench.store.load(&building("a")).unwrap().batches.len(), 500);
 }
@@ -145,7 +145,7 @@ fn a_log_with_a_gap_is_reported_and_not_given_out() {
     let (_dir, path) = place();
     let bench = Bench::open(EngineKind::Embedded, &path);
     for n in 0..4 {
-        bench.commit(batch(n + 1, vec![Part { live_locks: 1, ..part("a", n, b"e", 1) }])).unwrap();
+        bench.commit(batch(n + 1, vec![Part { live: 1, ..part("a", n, b"e", 1) }])).unwrap();
     }
     bench.commit(batch(5, vec![part("b", 0, b"e", 1)])).unwrap();
     for (damage, message) in [
@@ -216,7 +216,7 @@ fn a_hundred_thousand_locked_buildings_come_back() {
     const BUILDINGS: u64 = 100_000;
     let (_dir, path) = place();
     let bench = Bench::open(EngineKind::Embedded, &path);
-    let locked = |i: u64| Part { live_locks: 1, ..part(&format!("building {i}"), 0, &i.to_le_bytes(), 1) };
+    let locked = |i: u64| Part { live: 1, ..part(&format!("building {i}"), 0, &i.to_le_bytes(), 1) };
     for number in 1..=100 {
         let parts = (BUILDINGS / 100 * (number - 1)..BUILDINGS / 100 * number).map(locked);
         bench.commit(batch(number, parts.collect())).unwrap();

@@ -77,7 +77,7 @@ fn building(name: &str) -> BuildingId {
 }
 
 fn part(name: &str, expected_position: u64, events: &[u8], count: u32) -> Part {
-    Part { building: building(name), expected_position, events: events.to_vec(), count, live_locks: 0, snapshot: None }
+    Part { building: building(name), expected_position, events: events.to_vec(), count, live: 0, snapshot: None }
 }
 
 fn batch(number: u64, parts: Vec<Part>) -> Batch {
