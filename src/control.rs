@@ -227,7 +227,7 @@ pub struct LockHistoryRow {
 }
 
 /// The groups of [`OperatorEvent`]s.
-pub const TOPICS: [&str; 6] = ["lock", "room", "session", "broadcast", "audit", "daemon"];
+pub const TOPICS: [&str; 8] = ["lock", "room", "session", "edit", "conflict", "broadcast", "audit", "daemon"];
 
 /// Something that happened, for `arxosrt events`. `topic` is one of [`TOPICS`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

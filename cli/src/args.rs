@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Looks into a running arxosrtd and changes things, over its control socket.
 #[derive(Debug, Parser)]
@@ -111,9 +111,12 @@ pub enum Command {
     /// Editing locks.
     #[command(subcommand, alias = "lock")]
     Locks(Locks),
+    /// Conflicts between people's edits.
+    #[command(subcommand, alias = "conflict")]
+    Conflicts(Conflicts),
     /// What happens from now on.
     Events {
-        /// Only these topics: lock, room, session, broadcast, audit, daemon.
+        /// Only these topics: lock, room, session, edit, conflict, broadcast, audit, daemon.
         #[arg(value_name = "TOPIC")]
         topics: Vec<String>,
         /// Only what happens in this room.
@@ -255,6 +258,143 @@ pub enum Locks {
     },
 }
 
+/// `arxosrt conflicts …`
+#[derive(Debug, Subcommand)]
+pub enum Conflicts {
+    /// Conflicts, the latest first.
+    #[command(alias = "ls")]
+    List {
+        /// Those that wait for somebody; this is what is shown without a word.
+        #[arg(long, conflicts_with_all = ["settled", "all"])]
+        open: bool,
+        /// Those that are settled.
+        #[arg(long, conflicts_with = "all")]
+        settled: bool,
+        /// Both.
+        #[arg(long)]
+        all: bool,
+        /// Which of them.
+        #[command(flatten)]
+        about: About,
+        /// At most so many, the latest ones.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+        limit: Option<u32>,
+        /// Go on as it changes.
+        #[arg(long, conflicts_with_all = ["settled", "all", "building", "path", "limit"])]
+        watch: bool,
+    },
+    /// One conflict: who wanted what, path by path.
+    Show {
+        /// The conflict.
+        conflict: String,
+    },
+    /// Settle a conflict for the two.
+    #[command(group(ArgGroup::new("how").required(true).args(["winner", "merge", "value"])))]
+    Resolve {
+        /// The conflict.
+        conflict: String,
+        /// This person's values, everywhere.
+        #[arg(long, value_name = "USER")]
+        winner: Option<String>,
+        /// Some of both, as --choose says; what is not named stays as it is committed.
+        #[arg(long)]
+        merge: bool,
+        /// With --merge: this path gets this person's value.
+        #[arg(long, requires = "merge", value_name = "PATH=USER")]
+        choose: Vec<String>,
+        /// This path gets this value, and null unsets it; what is not named stays as it is committed.
+        #[arg(long, value_name = "PATH=JSON")]
+        value: Vec<String>,
+        /// Only if the conflict still has this revision [default: the one that is shown].
+        #[arg(long, value_name = "N")]
+        revision: Option<u32>,
+        /// Say what it would do, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring back what lost in a settled conflict.
+    Restore {
+        /// The conflict.
+        conflict: String,
+        /// This person's values; needed only where both have lost something.
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+        /// Of this path only.
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+    },
+    /// Settled conflicts, the latest settled first.
+    History {
+        /// Which of them.
+        #[command(flatten)]
+        about: About,
+        /// Only what was settled within this time.
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        since: Option<Duration>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+        limit: u32,
+    },
+    /// Figures: how many, how grave, how they ended, where people disagree.
+    Stats,
+    /// What happens to conflicts from now on.
+    Watch {
+        /// Only what happens in this room.
+        #[arg(long, value_name = "ROOM")]
+        room: Option<String>,
+    },
+}
+
+/// Which conflicts. All that is given must hold.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct About {
+    /// Only those of this person.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Only those on this resource.
+    #[arg(long, value_name = "RESOURCE")]
+    pub resource: Option<String>,
+    /// Only those in this building.
+    #[arg(long, value_name = "BUILDING")]
+    pub building: Option<String>,
+    /// Only those that are at least this grave.
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub severity: Option<Severity>,
+    /// Only those about this path or what lies below it.
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+}
+
+/// How grave a conflict is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Severity {
+    /// Order, colours, labels.
+    Low,
+    /// Properties and places of objects.
+    Medium,
+    /// One deleted what the other changed, and the like.
+    High,
+    /// The floor's structure or its grid.
+    Critical,
+}
+
+impl Severity {
+    /// The name in the control API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+
+    /// What the daemon's word means; nothing to a word from a newer daemon.
+    pub fn parse(name: &str) -> Option<Severity> {
+        Severity::value_variants().iter().copied().find(|severity| severity.as_str() == name)
+    }
+}
+
 /// `arxosrt audit …`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
@@ -322,6 +462,15 @@ mod tests {
     #[test]
     fn the_definitions_do_not_contradict_each_other() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_severity_has_one_name_in_flags_and_in_the_control_api() {
+        for severity in Severity::value_variants() {
+            assert_eq!(Severity::parse(severity.as_str()), Some(*severity));
+            assert_eq!(severity.to_possible_value().unwrap().get_name(), severity.as_str());
+        }
+        assert!(Severity::Low < Severity::Medium && Severity::High < Severity::Critical);
     }
 
     #[test]

@@ -105,22 +105,41 @@ impl Client {
 
     /// A list, all its pages together.
     pub async fn list(&mut self, path: &str) -> Result<List<Raw>, Failure> {
+        self.pages(path, &[], "cursor", usize::MAX).await
+    }
+
+    /// The first `most` items of a list that a query narrows. `after` is the parameter that begins the next page.
+    pub async fn pages(
+        &mut self,
+        path: &str,
+        narrowed: &[(&str, &str)],
+        after: &str,
+        most: usize,
+    ) -> Result<List<Raw>, Failure> {
+        let mut first = format!("{path}?limit={}", most.min(PAGE));
+        for (name, value) in narrowed {
+            first.push_str(&format!("&{name}={}", query(value)));
+        }
         let mut all: Option<List<Raw>> = None;
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let mut page = format!("{path}?limit={PAGE}");
+            let mut page = first.clone();
             if let Some(cursor) = &cursor {
-                page.push_str("&cursor=");
-                page.push_str(&query(cursor));
+                page.push_str(&format!("&{after}={}", query(cursor)));
             }
             let body = self.request(Method::GET, &page, None, Bytes::new()).await?;
             let page: List<Raw> = parse(&body)?;
             cursor = page.next_cursor.clone();
-            match &mut all {
-                Some(list) => list.items.extend(page.items),
-                None => all = Some(page),
-            }
-            if cursor.is_none() {
+            let list = match &mut all {
+                Some(list) => {
+                    list.items.extend(page.items);
+                    list
+                }
+                None => all.insert(page),
+            };
+            if cursor.is_none() || list.items.len() >= most {
+                list.items.truncate(most);
+                cursor = None;
                 break;
             }
         }

@@ -20,6 +20,11 @@ pub enum Answer<'a> {
 
 /// Asks whether `what` should happen. `Ok` means yes.
 pub fn confirm(global: &Global, what: &str, wanted: Answer<'_>) -> Result<(), Failure> {
+    confirm_seeing(global, &[], what, wanted)
+}
+
+/// The same, with lines that whoever is asked has to see first. Nobody else sees them.
+pub fn confirm_seeing(global: &Global, seen: &[String], what: &str, wanted: Answer<'_>) -> Result<(), Failure> {
     if global.yes {
         return Ok(());
     }
@@ -27,10 +32,11 @@ pub fn confirm(global: &Global, what: &str, wanted: Answer<'_>) -> Result<(), Fa
         return Err(Failure::usage(format!("{what}: this needs a confirmation and nobody can be asked"))
             .hint("--yes confirms it"));
     }
-    let question = match wanted {
-        Answer::Yes => format!("{}? [y/N] ", clean(what)),
-        Answer::Typed(word) => format!("{}.\nType {} to confirm: ", clean(what), clean(word)),
-    };
+    let mut question: String = seen.iter().map(|line| format!("{}\n", clean(line))).collect();
+    match wanted {
+        Answer::Yes => question.push_str(&format!("{}? [y/N] ", clean(what))),
+        Answer::Typed(word) => question.push_str(&format!("{}.\nType {} to confirm: ", clean(what), clean(word))),
+    }
     let mut to = io::stderr().lock();
     let asked = to.write_all(question.as_bytes()).and_then(|()| to.flush());
     let mut line = String::new();

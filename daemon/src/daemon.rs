@@ -173,6 +173,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         body_bytes_max: config.http.body_bytes_max,
         json_depth_max: config.limits.json_depth,
         value_bytes_max: config.limits.metadata_bytes,
+        changes_max: CHANGES_MAX,
         head_timeout: Duration::from_millis(config.http.header_timeout_ms),
         ..HttpLimits::default()
     };

@@ -42,7 +42,7 @@ exits! {
     Failed = 1, "failed", "the daemon was reached and the operation failed";
     Usage = 2, "usage", "bad arguments, or a question was needed and nobody could be asked";
     Unreachable = 3, "unreachable", "no socket, nobody listens, or the daemon went away in the middle";
-    NotFound = 4, "not_found", "no such room, user, session, lock, resource or building";
+    NotFound = 4, "not_found", "no such room, user, session, lock, conflict, resource or building";
     Denied = 5, "denied", "the role is too low, or the socket may not be opened";
     Precondition = 6, "precondition", "what was seen has changed meanwhile, or the operation needs --force";
     Timeout = 7, "timeout", "--timeout ran out; the operation may still happen";
@@ -104,11 +104,14 @@ codes! {
     UserNotFound     "user_not_found"     404 NotFound     never "no such user";
     SessionNotFound  "session_not_found"  404 NotFound     never "no such session";
     LockNotFound     "lock_not_found"     404 NotFound     never "no such lock";
+    ConflictNotFound "conflict_not_found" 404 NotFound     never "no such conflict";
     ResourceNotFound "resource_not_found" 404 NotFound     never "no such resource";
     BuildingNotFound "building_not_found" 404 NotFound     never "no such building";
     UnknownRoute     "unknown_route"      404 Incompatible never "the daemon has no such operation";
     MethodNotAllowed "method_not_allowed" 405 Incompatible never "the daemon has no such operation";
     Refused          "refused"            409 Failed       never "the hub refused";
+    AlreadyResolved  "already_resolved"   409 Precondition never "the conflict is settled already";
+    RevisionChanged  "revision_changed"   412 Precondition never "the conflict has changed since it was seen";
     TokenChanged     "token_changed"      412 Precondition never "the lock has another fencing token";
     TooLarge         "too_large"          413 Failed       never "the request is too large";
     TokenRequired    "token_required"     428 Precondition never "the lock's fencing token must be stated";

@@ -1,5 +1,7 @@
 //! Conflicts as operators and back ends see them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -82,6 +84,44 @@ pub struct DisputedPath {
     /// Whose value it has since it was settled; `given` when the resolver gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+}
+
+/// `POST /v1/conflicts/{id}/resolve`: exactly one of `winner`, `choices` and `values`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// This person's values, everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winner: Option<String>,
+    /// Path by path the person whose value it gets; what is not named stays as it is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<BTreeMap<String, String>>,
+    /// Path by path a value, `null` to unset it; what is not named stays as it is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<BTreeMap<String, Box<RawValue>>>,
+    /// The revision that was seen; another one refuses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u32>,
+    /// Only say what it would do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+    /// Told to the two and kept in the audit. Needed unless nothing is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/conflicts/{id}/restore`: bring back what lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// Whose values; needed only where both have lost something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// Of this path only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Told to the two and kept in the audit.
+    pub reason: String,
 }
 
 /// What a resolution did, or would do.
@@ -174,4 +214,8 @@ pub struct ForecastStats {
     pub base_brier: Option<f64>,
     /// Hints are shown to people: the forecast beats the base rate.
     pub shown: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }

@@ -66,7 +66,7 @@ pub struct Line<T = Box<RawValue>> {
     /// What the line is about.
     #[serde(rename = "type")]
     pub kind_of_line: LineType,
-    /// The kind of `object`: `Room`, `User`, `Lock`, `Event`.
+    /// The kind of `object`: `Room`, `User`, `Lock`, `Conflict`, `Event`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Grows with every look of the daemon at this kind; all lines of one look share it.
@@ -150,7 +150,7 @@ pub struct AuditRow {
     pub pid: i32,
     /// The role that it had.
     pub role: String,
-    /// `lock.force_release`, `user.kick`, `session.kick`, `room.send`, `drain`.
+    /// `lock.force_release`, `conflict.resolve`, `conflict.restore`, `user.kick`, `session.kick`, `room.send`, `drain`.
     pub action: String,
     /// To what.
     pub target: String,

@@ -42,6 +42,14 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every one, from low to critical.
+    pub const ALL: [Severity; 4] = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+
+    /// The severity that `name` names.
+    pub fn parse(name: &str) -> Option<Severity> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == name)
+    }
+
     /// The name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -60,6 +60,13 @@ pub struct SyncItem<'a> {
     pub edit_id: Option<Cow<'a, str>>,
 }
 
+impl SyncItem<'_> {
+    /// The same, independent of the frame.
+    pub fn into_owned(self) -> SyncItem<'static> {
+        SyncItem { edit: self.edit.map(Edit::into_owned), edit_id: self.edit_id.map(|id| Cow::Owned(id.into_owned())) }
+    }
+}
+
 /// `resolve_conflict`.
 #[derive(Debug)]
 pub struct Resolve {

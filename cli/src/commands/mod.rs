@@ -1,6 +1,7 @@
 //! What each command asks and prints: one file per noun.
 
 mod audit;
+mod conflicts;
 mod debug;
 mod drain;
 mod events;
@@ -35,6 +36,7 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
         Command::Rooms(command) => rooms::run(client, global, command, output).await,
         Command::Users(command) => users::run(client, global, command, output).await,
         Command::Locks(command) => locks::run(client, global, command, output).await,
+        Command::Conflicts(command) => conflicts::run(client, global, command, output).await,
         Command::Events { topics, room } => events::run(client, topics, room.as_deref(), output).await,
         Command::Drain { window } => drain::run(client, global, *window, output).await,
         Command::Audit(command) => audit::run(client, command, output).await,
@@ -45,13 +47,14 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
 
 /// A list that goes on has no end at which one document could be closed, and no ids without what became of them.
 fn refuse_impossible(command: &Command, global: &Global) -> Result<(), Failure> {
-    use crate::args::{Locks, Rooms, Users};
+    use crate::args::{Conflicts, Locks, Rooms, Users};
     let goes_on = matches!(
         command,
         Command::Events { .. }
             | Command::Rooms(Rooms::List { watch: true })
             | Command::Users(Users::List { watch: true, .. })
             | Command::Locks(Locks::List { watch: true, .. })
+            | Command::Conflicts(Conflicts::List { watch: true, .. } | Conflicts::Watch { .. })
     );
     let refused = match global.output {
         Format::Json => "json",

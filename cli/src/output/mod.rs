@@ -136,10 +136,7 @@ impl Output {
 
     /// Names and values, one per line.
     pub fn fields(&mut self, fields: &[(&'static str, String)]) -> Result<(), Failure> {
-        let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        fields
-            .iter()
-            .try_for_each(|(name, value)| self.line(format!("{name:widest$}  {}", text::clean(value)).trim_end()))
+        field_lines(fields).iter().try_for_each(|line| self.line(line))
     }
 
     /// One JSON document.
@@ -235,6 +232,13 @@ impl Output {
             Failure::from_write(error)
         })
     }
+}
+
+/// Names and values, one per line, the values below each other.
+pub fn field_lines(fields: &[(&'static str, String)]) -> Vec<String> {
+    let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, value): &(&str, String)| format!("{name:widest$}  {}", text::clean(value)).trim_end().to_owned();
+    fields.iter().map(line).collect()
 }
 
 /// The typed view of a value from the daemon.

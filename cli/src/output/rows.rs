@@ -1,5 +1,6 @@
 //! How each kind of thing looks as a row of a table.
 
+use arxosrt_core::control::conflict::ConflictRow;
 use arxosrt_core::control::document::AuditRow;
 use arxosrt_core::control::{LockHistoryRow, LockRow, RoomRow, UserRow};
 use serde::de::DeserializeOwned;
@@ -125,6 +126,76 @@ impl Row for LockHistoryRow {
             self.cause.clone(),
             self.by.clone().unwrap_or_default(),
             self.reason.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+impl Row for ConflictRow {
+    const COLUMNS: &'static [Column] = &[
+        left("CONFLICT"),
+        left("SEVERITY"),
+        left("STATUS"),
+        left("RESOURCE"),
+        left("COMMITTED"),
+        left("WAITS"),
+        left("TYPE"),
+        left("FOUND"),
+        right("LEFT"),
+    ];
+
+    fn id(&self) -> &str {
+        &self.conflict_id
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.conflict_id.clone(),
+            self.severity.clone(),
+            self.status.clone(),
+            self.resource_id.clone(),
+            self.username_1.clone(),
+            self.username_2.clone(),
+            self.conflict_type.clone(),
+            self.created_at.clone(),
+            self.decided_in_ms.map(span).unwrap_or_default(),
+        ]
+    }
+}
+
+/// A settled conflict as a row of the history.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+pub struct SettledLine(pub ConflictRow);
+
+impl Row for SettledLine {
+    const COLUMNS: &'static [Column] = &[
+        left("TIME"),
+        left("CONFLICT"),
+        left("SEVERITY"),
+        left("RESOURCE"),
+        left("COMMITTED"),
+        left("WAITED"),
+        left("RESOLUTION"),
+        left("BY"),
+        left("REASON"),
+    ];
+
+    fn id(&self) -> &str {
+        &self.0.conflict_id
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let row = &self.0;
+        vec![
+            row.resolved_at.clone().unwrap_or_default(),
+            row.conflict_id.clone(),
+            row.severity.clone(),
+            row.resource_id.clone(),
+            row.username_1.clone(),
+            row.username_2.clone(),
+            row.resolution.clone().unwrap_or_default(),
+            row.resolved_by.clone().unwrap_or_default(),
+            row.reason.clone().unwrap_or_default(),
         ]
     }
 }

@@ -1,5 +1,7 @@
 //! A daemon made of canned answers, and the real program in front of it.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -175,6 +177,38 @@ pub fn lock(token: u64, state: &str) -> Value {
         "acquired_at": "2026-11-24T04:06:09.123Z", "expires_at": "2026-11-24T04:11:09.123Z", "expires_in_ms": 298_000,
         "idle_ms": 5000, "fencing_token": token, "waiters": 0, "metadata": null
     })
+}
+
+/// A conflict of Ann, whose values are committed, and Ben.
+pub fn conflict(id: &str, severity: &str) -> Value {
+    let path = |path: &str, fields: &[&str]| {
+        json!({
+            "path": path, "fields": fields, "conflict_type": "concurrent_edit", "severity": severity,
+            "base": {"x": 0}, "value_1": {"x": 1}, "value_2": {"x": 2.50}, "current": {"x": 1}
+        })
+    };
+    json!({
+        "conflict_id": id, "resource_id": "obj_1", "rooms": ["floor_1"], "conflict_type": "concurrent_edit",
+        "severity": severity, "status": "open", "source": "edit", "user_id_1": "ann", "username_1": "Ann",
+        "user_id_2": "ben", "username_2": "Ben", "description": "ann and ben changed /position of obj_1",
+        "created_at": "2026-11-24T04:06:09.123Z", "revision": 3, "version": 7, "decided_in_ms": 42_000,
+        "new_field": "kept", "paths": [path("/position", &["x", "y"]), path("/label", &[])]
+    })
+}
+
+/// The same, settled at a time.
+pub fn settled(id: &str, at: &str) -> Value {
+    let mut row = conflict(id, "low");
+    for (name, value) in [
+        ("status", json!("settled")),
+        ("decided_in_ms", json!(null)),
+        ("resolution", json!("merge")),
+        ("resolved_by", json!("timeout")),
+        ("resolved_at", json!(at)),
+    ] {
+        row[name] = value;
+    }
+    row
 }
 
 pub fn changed(action: &str, target: &str) -> Act {

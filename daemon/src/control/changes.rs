@@ -122,15 +122,15 @@ impl Touched {
 }
 
 /// What is done, to what, and why.
-struct Deed {
-    action: &'static str,
-    target: String,
-    reason: Option<String>,
+pub(super) struct Deed {
+    pub action: &'static str,
+    pub target: String,
+    pub reason: Option<String>,
 }
 
 impl Deed {
     /// The record of it, whose result the hub fills in.
-    fn record(&self, peer: &Peer) -> AuditRecord {
+    pub fn record(&self, peer: &Peer) -> AuditRecord {
         AuditRecord {
             at_ms: wall_now().0,
             actor: peer.actor().into(),
@@ -145,7 +145,7 @@ impl Deed {
     }
 }
 
-/// Asks, and tells what became of it; to the end, whoever is still listening.
+/// Asks, and tells what became of it.
 async fn change<T: Send + 'static>(
     server: Arc<Server>,
     peer: Arc<Peer>,
@@ -153,24 +153,35 @@ async fn change<T: Send + 'static>(
     ask: impl FnOnce(AuditRecord, Reply<T>) -> Ask + Send + 'static,
     told: impl FnOnce(T) -> Touched + Send + 'static,
 ) -> Answer {
+    let mut record = deed.record(&peer);
+    let (action, target) = (deed.action, deed.target.clone());
+    let Touched { count, window_ms } = told(carry_out(Arc::clone(&server), peer, deed, ask).await?);
+    record.result = DONE.into();
+    let audit_id = server.context.records.number(record).await.unwrap_or_default();
+    document("Changed", Changed { action: action.into(), target, count, window_ms, audited: true, audit_id })
+}
+
+/// Asks the hub for a change, to the end, whoever is still listening.
+pub(super) async fn carry_out<T: Send + 'static>(
+    server: Arc<Server>,
+    peer: Arc<Peer>,
+    deed: Deed,
+    ask: impl FnOnce(AuditRecord, Reply<T>) -> Ask + Send + 'static,
+) -> Result<T, Failure> {
     let task = tokio::spawn(async move {
-        let mut record = deed.record(&peer);
-        let asked = record.clone();
-        let outcome = server.ask(|reply| ask(asked, reply)).await;
+        let record = deed.record(&peer);
+        let outcome = server.ask(|reply| ask(record, reply)).await;
         let result = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| DONE);
         let Deed { action, target, reason } = deed;
         let (actor, pid, role) = (peer.actor(), peer.pid, peer.role.as_str());
         tracing::info!(actor, pid, role, action, target, reason, result, "an operator's change");
-        let Touched { count, window_ms } = told(outcome?);
-        record.result = DONE.into();
-        let audit_id = server.context.records.number(record).await.unwrap_or_default();
-        document("Changed", Changed { action: action.into(), target, count, window_ms, audited: true, audit_id })
+        outcome
     });
     task.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, format!("the change broke off: {error}"))))
 }
 
 /// A reason is a line of text: it is shown to the person concerned and in terminals.
-fn check_reason(reason: String) -> Result<String, Failure> {
+pub(super) fn check_reason(reason: String) -> Result<String, Failure> {
     let reason = reason.trim();
     if reason.is_empty() {
         return Err(Failure::new(Code::BadRequest, "a reason is needed: it is told to those concerned and audited"));

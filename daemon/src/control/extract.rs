@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arxosrt_core::building::conflict::ConflictId;
 use arxosrt_core::control::code::Code;
 use arxosrt_core::control::hello::{Peer, Role};
 use arxosrt_core::id::{BadId, BuildingId, ResourceId, RoomId, SessionId, UserId};
@@ -56,8 +57,13 @@ impl FromRequestParts<Arc<Server>> for Viewer {
 
 fn require(needed: Role, parts: &Parts, server: &Server) -> Result<Arc<Peer>, Failure> {
     let peer = parts.extensions.get::<Arc<Peer>>().expect("the server adds the peer to every request");
+    enough(needed, peer, server).map(|()| Arc::clone(peer))
+}
+
+/// Whether the peer's role is enough; for what depends on more than the route.
+pub fn enough(needed: Role, peer: &Peer, server: &Server) -> Result<(), Failure> {
     if peer.role >= needed {
-        return Ok(Arc::clone(peer));
+        return Ok(());
     }
     let detail = format!("{} has the role {} by {}; this needs {needed}", peer.actor(), peer.role, peer.via);
     Err(Failure::new(Code::RoleTooLow, detail).hint(server.roles.advice(needed)))
@@ -89,6 +95,15 @@ impl InPath for LockId {
         LockId::parse(text).ok_or_else(|| {
             Failure::new(Code::LockNotFound, format!("no lock {text:?} is held"))
                 .hint("a lock's id looks like lk_7q2; `arxosrt locks list` shows them")
+        })
+    }
+}
+
+impl InPath for ConflictId {
+    fn from_text(text: &str) -> Result<Self, Failure> {
+        ConflictId::parse(text).ok_or_else(|| {
+            Failure::new(Code::ConflictNotFound, format!("there is no conflict {text:?}"))
+                .hint("a conflict's id looks like cf_7q2; `arxosrt conflicts list --all` shows them")
         })
     }
 }

@@ -5,7 +5,7 @@
 //! - nothing here is reachable from the network: the router is served on the one socket that [`serve`] is given;
 //! - the kernel says who the peer is ([`peer`]); nothing in a request can raise its role;
 //! - every change leaves an audit record, in the same transaction, even when the operator hangs up in the middle
-//!   ([`changes`]);
+//!   ([`changes`], [`conflicts`]);
 //! - an operator who looks never slows the hub: pages, shared snapshots ([`watch`]), bounded queues that drop and say so
 //!   ([`stream`]);
 //! - every refusal is `application/problem+json` with a code of [`arxosrt_core::control::code`].
@@ -13,6 +13,7 @@
 //! It knows neither the store nor the hub's inside: it asks through [`HubHandle`] and [`Records`].
 
 mod changes;
+mod conflicts;
 mod extract;
 mod failure;
 pub mod peer;

@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::extract::{Admin, Anyone, Named, Operating, Page, Params, Viewer};
 use super::failure::Failure;
 use super::server::{Server, wall_now};
-use super::{HELLO_ASK_TIMEOUT, LIMITS, changes, stream, watch};
+use super::{HELLO_ASK_TIMEOUT, LIMITS, changes, conflicts, stream, watch};
 use crate::hub::ask::Ask;
 
 type Answer = Result<Response, Failure>;
@@ -46,6 +46,11 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/v1/sessions/{id}", delete(changes::kick_session))
         .route("/v1/locks", get(locks))
         .route("/v1/locks/{id}", get(lock).delete(changes::force_release))
+        .route("/v1/conflicts", get(conflicts::list))
+        .route("/v1/conflicts/{id}", get(conflicts::show))
+        .route("/v1/conflicts/{id}/resolve", post(conflicts::resolve))
+        .route("/v1/conflicts/{id}/restore", post(conflicts::restore))
+        .route("/v1/conflict-stats", get(conflicts::stats))
         .route("/v1/resources/{id}/why", get(why))
         .route("/v1/resources/{id}/history", get(history))
         .route("/v1/buildings/{id}/replay", get(replay))
@@ -238,7 +243,8 @@ fn whole<T: Serialize>(kind: &str, rows: Vec<T>) -> Answer {
     respond(kind, rows, None)
 }
 
-fn respond<T: Serialize>(kind: &str, items: Vec<T>, next_cursor: Option<String>) -> Answer {
+/// A list of which the next page, if there is one, begins behind a cursor.
+pub(super) fn respond<T: Serialize>(kind: &str, items: Vec<T>, next_cursor: Option<String>) -> Answer {
     json(&List {
         api_version: API_VERSION.into(),
         kind: format!("{kind}List"),

@@ -1,10 +1,13 @@
 //! The control socket over a real Unix socket, in front of a hub that answers from fixtures.
 
+mod conflicts;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arxosrt_core::control::conflict::ConflictRow;
 use arxosrt_core::control::document::{AuditRow, LineType};
 use arxosrt_core::control::hello::{Peer, Role};
 use arxosrt_core::control::{
@@ -36,6 +39,8 @@ struct Facts {
     rooms: Vec<RoomRow>,
     users: Vec<UserRow>,
     locks: Vec<LockRow>,
+    /// The latest first.
+    conflicts: Vec<ConflictRow>,
     observers: Vec<mpsc::Sender<Observed>>,
     /// How often a list was asked for.
     looks: usize,
@@ -68,6 +73,7 @@ impl FakeHub {
             rooms: ["/usa/ny%2F*🏢", "floor_1", "floor_2"].map(room).to_vec(),
             users: vec![user("alice", &["floor_1"]), user("bob", &["floor_2"])],
             locks: vec![lock(7, "floor_1"), lock(8, "obj_1")],
+            conflicts: conflicts::all(),
             observers: Vec::new(),
             looks: 0,
             changes: Vec::new(),
@@ -155,7 +161,7 @@ impl FakeHub {
                 facts.observers.push(to);
                 let _ = reply.send(Ok(()));
             }
-            _ => {}
+            other => conflicts::answer(other, &mut facts),
         }
     }
 
@@ -502,6 +508,12 @@ async fn every_route_needs_its_role_and_not_less() {
         ("GET", "/v1/locks", Role::View, ""),
         ("GET", "/v1/locks/lk_7", Role::View, ""),
         ("DELETE", "/v1/locks/lk_7", Role::Admin, reason),
+        ("GET", "/v1/conflicts", Role::View, ""),
+        ("GET", "/v1/conflicts?paths=true", Role::Operate, ""),
+        ("GET", "/v1/conflicts/cf_1", Role::Operate, ""),
+        ("POST", "/v1/conflicts/cf_1/resolve", Role::Admin, r#"{"winner":"ann","reason":"x"}"#),
+        ("POST", "/v1/conflicts/cf_1/restore", Role::Admin, reason),
+        ("GET", "/v1/conflict-stats", Role::View, ""),
         ("GET", "/v1/resources/floor_1/why", Role::View, ""),
         ("GET", "/v1/resources/floor_1/history", Role::View, ""),
         ("GET", "/v1/buildings/hq/replay", Role::Operate, ""),

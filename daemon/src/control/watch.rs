@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arxosrt_core::control::code::Code;
+use arxosrt_core::control::conflict::ConflictRow;
 use arxosrt_core::control::document::{Line, LineType};
 use arxosrt_core::control::{LockRow, RoomRow, UserRow};
 use axum::extract::State;
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, watch as latest};
 use tokio::time::Instant;
 
 use super::STREAM_QUEUE_MAX;
+use super::conflicts;
 use super::extract::{Params, Viewer};
 use super::failure::Failure;
 use super::server::Server;
@@ -57,6 +59,7 @@ pub(super) enum Kind {
     Rooms,
     Users,
     Locks,
+    Conflicts,
 }
 
 impl Kind {
@@ -65,6 +68,7 @@ impl Kind {
             Kind::Rooms => "Room",
             Kind::Users => "User",
             Kind::Locks => "Lock",
+            Kind::Conflicts => "Conflict",
         }
     }
 
@@ -76,6 +80,7 @@ impl Kind {
             Kind::Users => matches!(topic, "room" | "session" | "lock"),
             // A holder may lose its socket.
             Kind::Locks => matches!(topic, "session" | "lock"),
+            Kind::Conflicts => topic == "conflict",
         }
     }
 }
@@ -220,6 +225,7 @@ pub(super) struct Watches {
     rooms: Slot,
     users: Slot,
     locks: Slot,
+    conflicts: Slot,
 }
 
 /// Where the running task's sender is found. Only the task itself holds it alive.
@@ -231,6 +237,7 @@ impl Watches {
             Kind::Rooms => &self.rooms,
             Kind::Users => &self.users,
             Kind::Locks => &self.locks,
+            Kind::Conflicts => &self.conflicts,
         }
     }
 
@@ -323,6 +330,7 @@ async fn look(server: &Server, kind: Kind, before: Option<&Snapshot>) -> Result<
         Kind::Rooms => Snapshot::new(server.ask(|reply| Ask::Rooms { reply }).await?, revision, now, before),
         Kind::Users => Snapshot::new(server.ask(|reply| Ask::Users { reply }).await?, revision, now, before),
         Kind::Locks => Snapshot::new(server.ask(|reply| Ask::Locks { reply }).await?, revision, now, before),
+        Kind::Conflicts => Snapshot::new(conflicts::all_open(server).await?, revision, now, before),
     })
 }
 
@@ -370,5 +378,15 @@ impl Watched for LockRow {
 
     fn lease_ms(&self) -> Option<u64> {
         Some(self.expires_in_ms)
+    }
+}
+
+impl Watched for ConflictRow {
+    fn id(&self) -> String {
+        self.conflict_id.clone()
+    }
+
+    fn without_clocks(self) -> Self {
+        ConflictRow { decided_in_ms: None, ..self }
     }
 }

@@ -6,6 +6,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arxosrt_core::time::Wall;
+use arxosrt_core::wire::code::ErrorCode;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -43,6 +44,7 @@ const CODES: &[(&str, u16, bool)] = &[
     ("bad_id", 422, false),
     ("room_required", 422, false),
     ("cross_building", 422, false),
+    ("bad_edit", 422, false),
     ("upgrade_required", 426, false),
     // It is understood, and not allowed or not possible as things are.
     ("not_connected", 400, false),
@@ -56,6 +58,7 @@ const CODES: &[(&str, u16, bool)] = &[
     ("lock_not_found", 404, false),
     ("wait_not_found", 404, false),
     ("request_not_found", 404, false),
+    ("conflict_not_found", 404, false),
     ("already_requested", 409, false),
     ("own_lock", 409, false),
     ("lock_held", 409, false),
@@ -63,10 +66,17 @@ const CODES: &[(&str, u16, bool)] = &[
     ("wait_timed_out", 409, false),
     ("wait_cancelled", 409, false),
     ("limit", 409, false),
+    ("base_too_old", 409, false),
+    ("base_ahead", 409, false),
+    ("already_resolved", 409, false),
+    ("revision_changed", 412, false),
     ("token_changed", 412, false),
+    // Something is broken here.
+    ("internal", 500, false),
     // Later it may be.
     ("rate_limited", 429, true),
     ("store_unavailable", 503, true),
+    ("origin_unavailable", 503, true),
     ("draining", 503, true),
     ("hub_gone", 503, true),
     ("timeout", 503, true),
@@ -86,9 +96,25 @@ impl Problem {
         Problem { code, message: message.into(), wrong_fields: Vec::new() }
     }
 
+    /// What the sentence is about.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Inputs that are absent or not what they should be, each as `where -> name: what`.
     pub fn wrong_fields(wrong_fields: Vec<String>) -> Self {
         Problem { code: "validation_error", message: wrong_fields.join("; "), wrong_fields }
+    }
+}
+
+impl From<(ErrorCode, String)> for Problem {
+    fn from((code, detail): (ErrorCode, String)) -> Self {
+        Problem::new(code.name, detail)
     }
 }
 

@@ -60,6 +60,49 @@ impl<'a> Fields<'a> {
         self.make_id(name, found, make)
     }
 
+    /// A field that must be there: a text that means something.
+    pub fn parsed<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let Some(found) = self.find(name) else {
+            return self.missing(name);
+        };
+        self.make_parsed(name, found, parse)
+    }
+
+    /// A field that may be there: a text that means something.
+    pub fn optional_parsed<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let found = self.find(name)?;
+        self.make_parsed(name, found, parse)
+    }
+
+    /// What the asker made of a field; what is wrong with it is kept.
+    pub fn understood<T>(&mut self, name: &str, made: Result<T, String>) -> Option<T> {
+        match made {
+            Ok(made) => Some(made),
+            Err(what) => {
+                let place = self.find_or_null(name).map_or("body", Found::place);
+                self.note(place, name, what)
+            }
+        }
+    }
+
+    /// Whether a field is there and says `true`.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let Some(found) = self.find(name) else { return false };
+        let text = match found {
+            Found::Body(raw) => raw.get(),
+            Found::Query(text) => text,
+        };
+        match text {
+            "true" => true,
+            "false" => false,
+            _ => self.note(found.place(), name, "Input should be true or false").unwrap_or_default(),
+        }
+    }
+
     /// A field that must be there: a text.
     pub fn text(&mut self, name: &str) -> Option<String> {
         let Some(found) = self.find(name) else {
@@ -104,6 +147,27 @@ impl<'a> Fields<'a> {
     pub fn optional_object(&mut self, names: &[&str]) -> Option<Box<RawValue>> {
         let (name, found) = names.iter().find_map(|name| Some((name, self.find(name)?)))?;
         self.make_object(name, found)
+    }
+
+    /// Those of the named fields that are there as one JSON object, for what is understood elsewhere. In the query
+    /// `texts` are plain text and `values` are JSON.
+    pub fn object_of(&mut self, texts: &[&str], values: &[&str]) -> String {
+        let mut object = String::from("{");
+        for (names, is_text) in [(texts, true), (values, false)] {
+            for name in names {
+                let json = match self.find_or_null(name) {
+                    Some(Found::Query(text)) if is_text => Some(json_string(text)),
+                    Some(found) => self.make_json(name, found),
+                    None => None,
+                };
+                if let Some(json) = json {
+                    let comma = if object.len() > 1 { "," } else { "" };
+                    object.push_str(&format!("{comma}\"{name}\":{json}"));
+                }
+            }
+        }
+        object.push('}');
+        object
     }
 
     /// The whole body, which must be there: any JSON value.
@@ -193,9 +257,18 @@ impl<'a> Fields<'a> {
     }
 
     fn make_id<T>(&mut self, name: &str, found: Found<'_>, make: fn(&str) -> Result<T, BadId>) -> Option<T> {
+        self.make_parsed(name, found, make)
+    }
+
+    fn make_parsed<T, E: Display>(
+        &mut self,
+        name: &str,
+        found: Found<'_>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let text = self.make_text(name, found)?;
-        match make(&text) {
-            Ok(id) => Some(id),
+        match parse(&text) {
+            Ok(made) => Some(made),
             Err(error) => self.note(found.place(), name, error),
         }
     }

@@ -18,6 +18,8 @@ pub struct HttpLimits {
     pub json_depth_max: usize,
     /// Metadata, a cursor, an action: what is kept and shown to others. Beyond: 422.
     pub value_bytes_max: usize,
+    /// Changes in one edit. Beyond: 413.
+    pub changes_max: usize,
     /// A head must be complete this long after the connection is ready for it, so this also ends idle connections.
     /// Beyond: the connection is closed.
     pub head_timeout: Duration,
@@ -38,6 +40,7 @@ impl Default for HttpLimits {
             body_bytes_max: 256 * 1024,
             json_depth_max: 64,
             value_bytes_max: 8 * 1024,
+            changes_max: 1024,
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),

@@ -4,6 +4,8 @@
 //! says `not_connected` if there is none. A lock that somebody else holds is no failure: it is 200 with
 //! `success: false`, as it always was.
 
+mod conflicts;
+mod edits;
 mod view;
 
 use arxosrt_core::id::{BadId, ResourceId, RoomId, UserId};
@@ -48,6 +50,13 @@ pub fn routes() -> Router<Context> {
         .route("/active-locks/{resource_id}", get(active_locks))
         .route("/user-presence/{user_id}", get(user_presence))
         .route("/connection-status", get(connection_status))
+        .route("/edit", post(edits::edit))
+        .route("/sync", post(edits::sync))
+        .route("/documents/{resource_id}", get(edits::document))
+        .route("/resolve-conflict", post(conflicts::resolve))
+        .route("/conflicts", get(conflicts::list).post(conflicts::report))
+        .route("/conflicts/{conflict_id}", get(conflicts::show))
+        .route("/conflicts/{conflict_id}/restore", post(conflicts::restore))
 }
 
 async fn join_room(State(context): State<Context>, input: Input) -> Answer {

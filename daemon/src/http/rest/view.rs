@@ -247,8 +247,8 @@ impl From<ask::Connections> for ConnectionStatus {
             total_users: figures.users,
             active_rooms: figures.rooms,
             active_locks: figures.locks,
-            // This build keeps no conflicts and no shared cache; clients expect the fields.
-            active_conflicts: 0,
+            active_conflicts: figures.conflicts,
+            // This build has no shared cache; clients expect the field.
             cache_connected: false,
         }
     }

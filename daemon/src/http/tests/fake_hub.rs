@@ -12,6 +12,7 @@ use arxosrt_core::wire::code;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use super::fake_edits;
 use crate::hub::ask::{Acquired, Ask, Connections, HubHandle, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
 
 pub struct FakeHub {
@@ -108,7 +109,7 @@ fn answer(ask: Ask, note: &mut impl FnMut(String), held: &mut Vec<Ask>) {
         }
         Ask::ConnectionStatus { reply } => {
             note("figures".to_owned());
-            done(reply, Ok(Connections { connections: 4, users: 3, rooms: 2, locks: 1 }));
+            done(reply, Ok(Connections { connections: 4, users: 3, rooms: 2, locks: 1, conflicts: 5 }));
         }
         Ask::Broadcast { room, message, reply } => {
             note(format!("broadcast {room} {message}"));
@@ -118,7 +119,7 @@ fn answer(ask: Ask, note: &mut impl FnMut(String), held: &mut Vec<Ask>) {
             note(format!("verify {} {resource} for {op:?}", token.0));
             done(reply, Ok(verdict(token, &resource)));
         }
-        _ => panic!("REST asks nothing else"),
+        other => fake_edits::answer(other, note),
     }
 }
 
@@ -126,12 +127,12 @@ fn is_from_silent(ask: &Ask) -> bool {
     matches!(ask, Ask::JoinRoom { user, .. } if user.as_str() == "silent")
 }
 
-fn done<T>(reply: Reply<T>, answer: Result<T, Refused>) {
+pub(super) fn done<T>(reply: Reply<T>, answer: Result<T, Refused>) {
     // The asker may have given up.
     let _ = reply.send(answer);
 }
 
-fn refusal(name: &str) -> Option<Refused> {
+pub(super) fn refusal(name: &str) -> Option<Refused> {
     let name = name.strip_prefix("refuse:")?;
     let code = code::ERRORS.iter().find(|code| code.name == name).expect("a code of the registry");
     Some(Refused { code: code.name, message: format!("the hub says {name}") })
@@ -205,7 +206,7 @@ fn anns_lock() -> LockRow {
     }
 }
 
-fn raw(json: &str) -> Box<RawValue> {
+pub(super) fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
 }
 

@@ -1,8 +1,11 @@
 //! The routes against a hub that is told what to answer: every route, in each form that clients use, under both
 //! prefixes; everything that can be wrong with a request; and one connection's life.
 
+mod conflicts;
 mod connection;
+mod edits;
 mod errors;
+mod fake_edits;
 mod fake_hub;
 mod probes;
 mod routes;

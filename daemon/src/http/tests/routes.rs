@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 
 /// Sends each form under each prefix and compares what the hub was asked and what the client was told.
-async fn check(forms: &[(&str, &str)], asked: &str, answer: Value) {
+pub(super) async fn check(forms: &[(&str, &str)], asked: &str, answer: Value) {
     let daemon = Daemon::start();
     for prefix in ["/v1/realtime", "/realtime"] {
         for (route, body) in forms {
@@ -366,7 +366,7 @@ async fn connection_status() {
         "figures",
         json!({
             "websocket_connections": 4, "total_users": 3, "active_rooms": 2, "active_locks": 1,
-            "active_conflicts": 0, "cache_connected": false,
+            "active_conflicts": 5, "cache_connected": false,
         }),
     )
     .await;
