@@ -106,6 +106,8 @@ pub struct Metrics {
     pub turn: Histogram<{ HANDLING_NS.len() }>,
     /// Messages handled per turn.
     pub turn_messages: Histogram<{ SIZES.len() }>,
+    /// Times that the daemon stood still for a second or more.
+    pub stalls: Counter,
     /// The largest fencing token given out.
     pub fencing_token: Gauge,
     /// 1 while the store can commit.
@@ -143,6 +145,7 @@ impl Metrics {
             commit_failures: Counter::new(),
             turn: Histogram::new(&HANDLING_NS),
             turn_messages: Histogram::new(&SIZES),
+            stalls: Counter::new(),
             fencing_token: Gauge::new(),
             store_writable: Gauge::new(),
             buildings_closed: Gauge::new(),

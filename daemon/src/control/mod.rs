@@ -15,6 +15,7 @@
 mod changes;
 mod extract;
 mod failure;
+mod lists;
 pub mod peer;
 pub mod records;
 mod routes;

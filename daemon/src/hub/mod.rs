@@ -7,8 +7,8 @@
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `locking`: commands to buildings and what their answers mean;
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
-//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `operate`: what
-//!   operators change, with its record.
+//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `lists`: their
+//!   lists; `operate`: what they change, with its record.
 
 pub mod answer;
 pub mod arena;
@@ -18,6 +18,7 @@ pub mod clients;
 pub mod commit;
 pub mod fail;
 pub mod flush;
+pub mod lists;
 pub mod locking;
 pub mod observe;
 pub mod operate;
@@ -30,7 +31,7 @@ pub mod state;
 pub mod ticks;
 pub mod token;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -182,11 +183,14 @@ pub struct Hub {
     rooms: Slab<Room>,
     hosts: Slab<Host>,
     session_ids: HashMap<SessionId, SessionKey>,
-    user_ids: HashMap<UserId, UserKey>,
+    /// In order, for pages of the list.
+    user_ids: BTreeMap<UserId, UserKey>,
     room_ids: HashMap<RoomId, RoomKey>,
     host_ids: HashMap<BuildingId, HostKey>,
     /// Every lock held in a loaded building.
-    lock_hosts: HashMap<Token, HostKey>,
+    lock_hosts: BTreeMap<Token, HostKey>,
+    /// Every room with members or locks, in order, for pages of the list.
+    shown_rooms: BTreeMap<RoomId, lists::Shown>,
     /// Buildings that have a log but are not in memory.
     asleep: HashSet<BuildingId>,
     /// Buildings whose log is damaged: as many as there are damaged ones.
@@ -261,10 +265,11 @@ impl Hub {
             rooms: Slab::new(),
             hosts: Slab::new(),
             session_ids: HashMap::new(),
-            user_ids: HashMap::new(),
+            user_ids: BTreeMap::new(),
             room_ids: HashMap::new(),
             host_ids: HashMap::new(),
-            lock_hosts: HashMap::new(),
+            lock_hosts: BTreeMap::new(),
+            shown_rooms: BTreeMap::new(),
             asleep: recovered.buildings.iter().map(|meta| meta.id.clone()).collect(),
             closed: BTreeSet::new(),
             per_address: HashMap::new(),

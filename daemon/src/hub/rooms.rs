@@ -145,6 +145,7 @@ impl Hub {
             diff: Diff::default(),
         }) as RoomKey;
         self.room_ids.insert(id.clone(), key);
+        self.show_room(id, host);
         self.metrics.rooms.inc();
         Ok(key)
     }
@@ -160,6 +161,7 @@ impl Hub {
         }
         let gone = self.rooms.remove(room as usize);
         self.room_ids.remove(&gone.id);
+        self.unshow_room(&gone.id);
         if let Some(due) = gone.diff.due {
             self.diffs.remove(&(due, room));
         }

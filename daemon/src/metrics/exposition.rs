@@ -54,6 +54,7 @@ impl Collector for Metrics {
         page.counter("commit_failures", "Commits that failed", &self.commit_failures)?;
         page.spans("turn", "One turn of the hub", &self.turn)?;
         page.sizes("turn_messages", "Messages handled in one turn of the hub", &self.turn_messages)?;
+        page.counter("stalls", "Times that the daemon stood still for a second or more", &self.stalls)?;
         page.gauge("fencing_token", "The largest fencing token given out", &self.fencing_token)?;
         page.gauge("store_writable", "1 while the store can commit", &self.store_writable)?;
         page.gauge(

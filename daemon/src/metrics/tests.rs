@@ -57,6 +57,7 @@ fn every_figure_is_on_the_page_from_the_start() {
         "arxosrt_commit_failures_total",
         "arxosrt_turn_seconds_sum",
         "arxosrt_turn_messages_count",
+        "arxosrt_stalls_total",
         "arxosrt_fencing_token",
         "arxosrt_store_writable",
         "arxosrt_buildings_closed",
