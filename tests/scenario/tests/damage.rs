@@ -31,7 +31,8 @@ async fn a_damaged_log_closes_its_building_and_no_other() {
         asked += 1;
         message["id"] = json!(asked.to_string());
         ben.send(message);
-        ben.expect_where("its outcome", |m| m["request_id"] == asked.to_string()).await
+        let id = json!(asked.to_string());
+        ben.expect_where("its outcome", |m| m["request_id"] == id).await
     };
     let lock = |room: &str, thing: &str| json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": thing, "room_id": room});
     for message in [
