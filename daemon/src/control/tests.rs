@@ -792,7 +792,7 @@ async fn streams_and_connections_beyond_the_limit_are_told_busy() {
     assert_eq!(served.get("/v1/status").await.status, 200, "plain requests still find room");
 
     let mut idle = Vec::new();
-    for _ in 0..super::CONNECTIONS_MAX - super::CONNECTIONS_RESERVED - super::STREAMS_MAX {
+    for _ in 0..super::seats::CONNECTIONS_PER_UID_MAX - super::STREAMS_MAX {
         idle.push(UnixStream::connect(&served.path).await.unwrap());
     }
     patiently(async {
