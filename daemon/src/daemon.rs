@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use arxosrt_core::building::{LockSettings, Settings as BuildingSettings};
 use arxosrt_core::lock::LockType;
 use arxosrt_core::time::Wall;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
+use crate::transport::handshake::Refusal;
 use crate::transport::hosts::Hosts;
 
 /// How many plain HTTP connections may be on their way from the hub's core to the ordinary runtime.
@@ -168,7 +169,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         limits,
         hosts,
     });
-    runtime.spawn(serve_plain_http(handed_over, app, limits, stop_rest.clone()));
+    let served_max = config.limits.http_connections_max;
+    runtime.spawn(serve_plain_http(handed_over, app, limits, served_max, stop_rest.clone()));
     let context = ControlContext {
         hub: hub.clone(),
         records: Arc::new(StoreRecords {
@@ -203,12 +205,22 @@ async fn serve_plain_http(
     mut connections: mpsc::Receiver<(std::net::TcpStream, bytes::Bytes)>,
     app: axum::Router,
     limits: HttpLimits,
+    served_max: usize,
     stop: CancellationToken,
 ) {
+    let seats = Arc::new(Semaphore::new(served_max));
     while let Some((stream, first)) = connections.recv().await {
+        let Ok(seat) = seats.clone().try_acquire_owned() else {
+            let message = format!("limits.http_connections_max: {served_max} connections are open");
+            let refusal = Refusal { status: 503, code: "limit", message };
+            // It fits into any socket's buffer; a client that does not get it learns from the close.
+            let _ = (&stream).write(&refusal.answer(wall_now()));
+            continue;
+        };
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
         let served = serve_connection(Rewind::new(first, stream), app.clone(), limits, stop.clone());
         tokio::spawn(async move {
+            let _seat = seat;
             if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection ended early");
             }

@@ -487,6 +487,9 @@ impl Hub {
         let locks = building.locks_in_room(&facts, &room_id);
         let mut agreed = Vec::new();
         outbound::room_agreed(&mut agreed, &room_id, &locks, &epoch, building.seq(&room_id), &recovery);
+        if since.is_some() {
+            self.charge_history(slot, agreed.len());
+        }
         let since = since.map(|since| Since { epoch: since.epoch.to_string().into(), seq: since.seq });
         let what = Restated::State { since, id: id.map(Box::from) };
         self.restate(self.conn_key(slot), room, what, newcomer, &agreed);
