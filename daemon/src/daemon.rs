@@ -41,6 +41,9 @@ const RESOURCES_MAX: usize = 64;
 /// A building that nobody needs is dropped from memory after this time.
 const BUILDING_IDLE_MS: u64 = 60_000;
 
+/// How often it is looked whether the database's file is still there.
+const DATABASE_LOOK: Duration = Duration::from_secs(1);
+
 /// How long clients that do not go by themselves hold up the end after the drain's window.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -169,6 +172,9 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         limits,
         hosts,
     });
+    if config.engine.kind == EngineKind::Embedded {
+        runtime.spawn(watch_database(database, metrics.clone(), stop_rest.clone()));
+    }
     let served_max = config.limits.http_connections_max;
     runtime.spawn(serve_plain_http(handed_over, app, limits, served_max, stop_rest.clone()));
     let context = ControlContext {
@@ -199,6 +205,25 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         _socket: socket_file,
         _data_dir: data_dir,
     })
+}
+
+/// Notices when the database's file is removed or replaced: everything goes on as before then, into a file that nobody
+/// will find again. Looks beside the hub, since a look may wait for the disk.
+async fn watch_database(path: PathBuf, metrics: Arc<Metrics>, stop: CancellationToken) {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = async || tokio::fs::metadata(&path).await.map(|meta| (meta.dev(), meta.ino()));
+    let Ok(opened) = identity().await else { return };
+    while stop.run_until_cancelled(tokio::time::sleep(DATABASE_LOOK)).await.is_some() {
+        let is_lost = match identity().await {
+            Ok(now) => now != opened,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_lost && metrics.store_lost.get() == 0 {
+            let path = path.display();
+            tracing::error!(%path, "the database's file is gone or another; what is committed is lost with the process");
+        }
+        metrics.store_lost.set(u64::from(is_lost));
+    }
 }
 
 async fn serve_plain_http(

@@ -112,6 +112,8 @@ pub struct Metrics {
     pub fencing_token: Gauge,
     /// 1 while the store can commit.
     pub store_writable: Gauge,
+    /// 1 when the database's file is no longer where it was opened.
+    pub store_lost: Gauge,
     /// Buildings that stay closed because their log is damaged.
     pub buildings_closed: Gauge,
     /// 1 while clients are sent away before a stop.
@@ -148,6 +150,7 @@ impl Metrics {
             stalls: Counter::new(),
             fencing_token: Gauge::new(),
             store_writable: Gauge::new(),
+            store_lost: Gauge::new(),
             buildings_closed: Gauge::new(),
             draining: Gauge::new(),
         }

@@ -18,7 +18,8 @@ use super::ask::{Acquired, Ask, Connections, Patch, Presence, PresencePatch, Ref
 use super::fail::Fail;
 use super::lists::lock_row;
 use super::locking::refusal_words;
-use super::{HostKey, Hub, SessionKey, UserKey};
+use super::{HostKey, Hub, ReadyState, SessionKey, UserKey};
+use crate::http::probe::STORE_LOST;
 
 /// How many closed buildings the status names; it tells the number of all.
 const CLOSED_SHOWN_MAX: usize = 100;
@@ -356,7 +357,10 @@ impl Hub {
     fn status(&self) -> Status {
         let known = self.directory.counts();
         Status {
-            state: self.ready.borrow().as_str().to_owned(),
+            state: match *self.ready.borrow() {
+                ReadyState::Ready if self.metrics.store_lost.get() > 0 => STORE_LOST.to_owned(),
+                state => state.as_str().to_owned(),
+            },
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started.to_string(),
             uptime_ms: self.now.0,

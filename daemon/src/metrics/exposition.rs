@@ -57,6 +57,7 @@ impl Collector for Metrics {
         page.counter("stalls", "Times that the daemon stood still for a second or more", &self.stalls)?;
         page.gauge("fencing_token", "The largest fencing token given out", &self.fencing_token)?;
         page.gauge("store_writable", "1 while the store can commit", &self.store_writable)?;
+        page.gauge("store_lost", "1 when the database's file is no longer where it was opened", &self.store_lost)?;
         page.gauge(
             "buildings_closed",
             "Buildings that stay closed because their log is damaged",

@@ -60,6 +60,7 @@ fn every_figure_is_on_the_page_from_the_start() {
         "arxosrt_stalls_total",
         "arxosrt_fencing_token",
         "arxosrt_store_writable",
+        "arxosrt_store_lost",
         "arxosrt_buildings_closed",
         "arxosrt_draining",
     ] {
