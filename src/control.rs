@@ -20,7 +20,7 @@ pub const API_VERSION: &str = "arxosrt/v1";
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// `ready`, `read_only` (the store cannot commit), `draining`.
+    /// `ready`, `read_only` (the store cannot commit), `store_lost` (its file was removed or replaced), `draining`.
     pub state: String,
     /// The daemon's version.
     pub version: String,

@@ -16,7 +16,7 @@ use crate::data_dir::DataDir;
 use crate::exit::Exit;
 use crate::limits::{self, Capacity};
 use crate::origin::directory::{Reading, Trouble};
-use crate::{logging, origin, paths};
+use crate::{logging, origin, paths, surroundings};
 
 /// How many broken buildings are named when they keep the daemon from starting; the others are counted.
 const FAULTS_SHOWN_MAX: usize = 20;
@@ -73,7 +73,18 @@ pub fn configure(argv: impl IntoIterator<Item = OsString>, env: &Env, cwd: &Path
     let loaded = config::load(&args, env, cwd).map_err(|problems| Ended::new(Exit::Config, listed(&problems)))?;
     if args.check_config {
         let reading = read_directory(&loaded.config, &loaded.set_by, cwd)?;
-        let warnings = loaded.warnings.iter().cloned().chain(reading.troubles.iter().map(Trouble::to_string));
+        let dir = paths::data_dir(args.data_dir.as_deref(), env, cwd);
+        let database = dir.as_deref().map(|dir| paths::database(&loaded.config, dir));
+        let problem = match &database {
+            Ok(database) => surroundings::problem(&loaded.config, &loaded.set_by, database),
+            // Without a home there is no data directory; a start says so too, unless it needs none.
+            Err(problem) => (loaded.config.engine.kind == EngineKind::Embedded).then(|| (*problem).clone()),
+        };
+        if let Some(problem) = problem {
+            return Err(refused(&problem));
+        }
+        let warnings = loaded.warnings.iter().cloned().chain(surroundings::warnings(&loaded.config));
+        let warnings = warnings.chain(reading.troubles.iter().map(Trouble::to_string));
         let mut words: Vec<String> = warnings.map(|warning| format!("warning: {warning}")).collect();
         words.push(match &loaded.source {
             Some(file) => format!("ok: {}", file.display()),
@@ -159,7 +170,8 @@ mod tests {
 
     fn run(dir: &Path, line: &str) -> Result<(Args, Loaded), Ended> {
         let argv = line.split_whitespace().map(OsString::from);
-        configure(argv, &Env::new(), dir)
+        let env = Env::from([("HOME".into(), dir.into())]);
+        configure(argv, &env, dir)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use arxosrt_core::building::{LockSettings, Settings as BuildingSettings};
 use arxosrt_core::lock::LockType;
 use arxosrt_core::time::Wall;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
@@ -31,6 +31,7 @@ use crate::origin::service::{Origin, OriginSettings};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
+use crate::transport::handshake::Refusal;
 use crate::transport::hosts::Hosts;
 
 /// How many plain HTTP connections may be on their way from the hub's core to the ordinary runtime.
@@ -44,6 +45,9 @@ const CHANGES_MAX: usize = 1024;
 
 /// A building that nobody needs is dropped from memory after this time.
 const BUILDING_IDLE_MS: u64 = 60_000;
+
+/// How often it is looked whether the database's file is still there.
+const DATABASE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long clients that do not go by themselves hold up the end after the drain's window.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -185,7 +189,11 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         limits,
         hosts,
     });
-    runtime.spawn(serve_plain_http(handed_over, app, limits, stop_rest.clone()));
+    if config.engine.kind == EngineKind::Embedded {
+        runtime.spawn(watch_database(database, metrics.clone(), stop_rest.clone()));
+    }
+    let served_max = config.limits.http_connections_max;
+    runtime.spawn(serve_plain_http(handed_over, app, limits, served_max, stop_rest.clone()));
     let context = ControlContext {
         hub: hub.clone(),
         records: Arc::new(StoreRecords {
@@ -217,16 +225,45 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     })
 }
 
+/// Notices when the database's file is removed or replaced: everything goes on as before then, into a file that nobody
+/// will find again. Looks beside the hub, since a look may wait for the disk.
+async fn watch_database(path: PathBuf, metrics: Arc<Metrics>, stop: CancellationToken) {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = async || tokio::fs::metadata(&path).await.map(|meta| (meta.dev(), meta.ino()));
+    let Ok(opened) = identity().await else { return };
+    while stop.run_until_cancelled(tokio::time::sleep(DATABASE_LOOK)).await.is_some() {
+        let is_lost = match identity().await {
+            Ok(now) => now != opened,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_lost && metrics.store_lost.get() == 0 {
+            let path = path.display();
+            tracing::error!(%path, "the database's file is gone or another; what is committed is lost with the process");
+        }
+        metrics.store_lost.set(u64::from(is_lost));
+    }
+}
+
 async fn serve_plain_http(
     mut connections: mpsc::Receiver<(std::net::TcpStream, bytes::Bytes)>,
     app: axum::Router,
     limits: HttpLimits,
+    served_max: usize,
     stop: CancellationToken,
 ) {
+    let seats = Arc::new(Semaphore::new(served_max));
     while let Some((stream, first)) = connections.recv().await {
+        let Ok(seat) = seats.clone().try_acquire_owned() else {
+            let message = format!("limits.http_connections_max: {served_max} connections are open");
+            let refusal = Refusal { status: 503, code: "limit", message };
+            // It fits into any socket's buffer; a client that does not get it learns from the close.
+            let _ = (&stream).write(&refusal.answer(wall_now()));
+            continue;
+        };
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
         let served = serve_connection(Rewind::new(first, stream), app.clone(), limits, stop.clone());
         tokio::spawn(async move {
+            let _seat = seat;
             if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection ended early");
             }

@@ -16,4 +16,5 @@ pub mod origin;
 pub mod paths;
 mod records;
 pub mod store;
+pub mod surroundings;
 pub mod transport;

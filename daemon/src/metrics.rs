@@ -135,10 +135,14 @@ pub struct Metrics {
     pub origin_load: Histogram<{ HANDLING_NS.len() }>,
     /// Documents that could not be loaded.
     pub origin_load_failures: Counter,
+    /// Times that the daemon stood still for a second or more.
+    pub stalls: Counter,
     /// The largest fencing token given out.
     pub fencing_token: Gauge,
     /// 1 while the store can commit.
     pub store_writable: Gauge,
+    /// 1 when the database's file is no longer where it was opened.
+    pub store_lost: Gauge,
     /// Buildings that stay closed because their log is damaged.
     pub buildings_closed: Gauge,
     /// 1 while clients are sent away before a stop.
@@ -185,8 +189,10 @@ impl Metrics {
             origin_diverged: Counter::new(),
             origin_load: Histogram::new(&HANDLING_NS),
             origin_load_failures: Counter::new(),
+            stalls: Counter::new(),
             fencing_token: Gauge::new(),
             store_writable: Gauge::new(),
+            store_lost: Gauge::new(),
             buildings_closed: Gauge::new(),
             draining: Gauge::new(),
         }

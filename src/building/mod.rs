@@ -330,6 +330,16 @@ impl Building {
         self.table.len()
     }
 
+    /// How many locks are seen in a room.
+    pub fn lock_count_in(&self, room: &RoomId) -> usize {
+        self.table.count_in_room(room)
+    }
+
+    /// How many locks a session holds.
+    pub fn lock_count_of(&self, session: &SessionId) -> usize {
+        self.table.count_of_session(session)
+    }
+
     /// How many wait for a lock.
     pub fn waiter_count(&self) -> usize {
         self.queue.len()

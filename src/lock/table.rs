@@ -178,6 +178,10 @@ impl Table {
         self.by_session.get(session).map_or(0, SmallSet::len)
     }
 
+    pub(crate) fn count_in_room(&self, room: &RoomId) -> usize {
+        self.rooms.get(room).map_or(0, |spot| spot.locks.len())
+    }
+
     pub(crate) fn on_resource<'a>(&'a self, resource: &ResourceId) -> impl Iterator<Item = &'a Lock> + use<'a> {
         self.resolve(self.resources.get(resource).map(|spot| &spot.locks))
     }

@@ -82,6 +82,7 @@ pub const KEYS: &[Key] = &[
     key("limits.connections_per_user", Kind::Integer(1, MILLION)),
     key("limits.connections_per_address", Kind::Integer(1, MILLION)),
     key("limits.connections_max", Kind::Integer(0, MILLION)),
+    key("limits.http_connections_max", Kind::Integer(1, MILLION)),
     key("limits.messages_per_s", Kind::Integer(1, MILLION)),
     key("limits.messages_burst", Kind::Integer(1, MILLION)),
     key("limits.metadata_bytes", Kind::Integer(2, 1 << 20)),

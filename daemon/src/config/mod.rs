@@ -323,6 +323,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// How many connections there may be; 0 follows the file descriptors (see [`crate::limits`]).
     pub connections_max: usize,
+    /// How many connections may speak plain HTTP (REST, probes, metrics) at a time.
+    pub http_connections_max: usize,
     /// How many messages per second one connection may send for long.
     pub messages_per_s: u32,
     /// How many messages one connection may send at once after a pause.
@@ -342,6 +344,7 @@ impl Default for Limits {
             connections_per_user: 32,
             connections_per_address: 1024,
             connections_max: 0,
+            http_connections_max: 1024,
             messages_per_s: 200,
             messages_burst: 400,
             metadata_bytes: 8 << 10,

@@ -16,9 +16,11 @@ mod changes;
 mod conflicts;
 mod extract;
 mod failure;
+mod lists;
 pub mod peer;
 pub mod records;
 mod routes;
+mod seats;
 mod server;
 pub mod socket;
 mod stream;
@@ -47,6 +49,9 @@ pub const CONNECTIONS_RESERVED: usize = 4;
 
 /// Connections beyond the limit that are told so at the same time; more are closed without a word.
 pub const TURNED_AWAY_MAX: usize = 16;
+
+/// How long a connection that is to be told so may take for its request.
+pub const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Open streams. Each is a connection too, so plain requests always find room.
 pub const STREAMS_MAX: usize = 32;

@@ -75,6 +75,14 @@ struct Group {
     gid: Option<u32>,
 }
 
+/// The names among these that are neither numbers nor in `/etc/group`.
+pub fn unknown_groups(names: &[String]) -> Vec<String> {
+    let text = read_bounded(Path::new("/etc/group"));
+    let known: HashMap<&str, u32> = entries(&text).collect();
+    let is_unknown = |name: &&String| name.parse::<u32>().is_err() && !known.contains_key(name.as_str());
+    names.iter().filter(is_unknown).cloned().collect()
+}
+
 impl Roles {
     /// Resolves the configured names with this machine's accounts.
     pub fn resolve(settings: &ControlSettings) -> Self {

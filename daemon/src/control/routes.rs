@@ -1,7 +1,4 @@
-//! Everything that can be asked, and the answers that change nothing.
-//!
-//! Lists come in pages. The hub answers them whole and in order; a page begins behind its cursor, so what is added or
-//! removed between two pages never makes an item appear twice.
+//! Everything that can be asked, and the answers that change nothing. Lists come in pages ([`lists`]).
 
 use std::sync::Arc;
 
@@ -23,7 +20,7 @@ use serde::Serialize;
 use super::extract::{Admin, Anyone, Named, Operating, Page, Params, Viewer};
 use super::failure::Failure;
 use super::server::{Server, wall_now};
-use super::{HELLO_ASK_TIMEOUT, LIMITS, changes, conflicts, stream, watch};
+use super::{HELLO_ASK_TIMEOUT, LIMITS, changes, conflicts, lists, stream, watch};
 use crate::hub::ask::Ask;
 
 type Answer = Result<Response, Failure>;
@@ -95,7 +92,7 @@ async fn status(State(server): Shared, _: Viewer) -> Answer {
 }
 
 async fn rooms(State(server): Shared, _: Viewer, Params(page): Params<Page>) -> Answer {
-    list(server.ask(|reply| Ask::Rooms { reply }).await?, &page)
+    lists::list(&server, &page, |_: &RoomRow| true).await
 }
 
 async fn room(State(server): Shared, _: Viewer, Named(id): Named<RoomId>) -> Answer {
@@ -104,30 +101,27 @@ async fn room(State(server): Shared, _: Viewer, Named(id): Named<RoomId>) -> Ans
 
 async fn room_users(State(server): Shared, _: Viewer, Named(id): Named<RoomId>, Params(page): Params<Page>) -> Answer {
     find_room(&server, &id).await?;
-    let mut users = server.ask(|reply| Ask::Users { reply }).await?;
-    users.retain(|user| user.sessions.iter().any(|session| session.rooms.iter().any(|room| room == id.as_str())));
-    list(users, &page)
+    let is_there = |user: &UserRow| user.sessions.iter().any(|s| s.rooms.iter().any(|room| room == id.as_str()));
+    lists::list(&server, &page, is_there).await
 }
 
 async fn users(State(server): Shared, _: Viewer, Params(page): Params<Page>) -> Answer {
-    list(server.ask(|reply| Ask::Users { reply }).await?, &page)
+    lists::list(&server, &page, |_: &UserRow| true).await
 }
 
 async fn user(State(server): Shared, _: Viewer, Named(id): Named<UserId>) -> Answer {
-    let users = server.ask(|reply| Ask::Users { reply }).await?;
-    match users.into_iter().find(|user| user.user_id == id.as_str()) {
+    match lists::one::<UserRow>(&server, id.clone()).await? {
         Some(user) => document("User", user),
         None => Err(Failure::new(Code::UserNotFound, format!("the user {id:?} has no session"))),
     }
 }
 
 async fn locks(State(server): Shared, _: Viewer, Params(page): Params<Page>) -> Answer {
-    list(server.ask(|reply| Ask::Locks { reply }).await?, &page)
+    lists::list(&server, &page, |_: &LockRow| true).await
 }
 
 async fn lock(State(server): Shared, _: Viewer, Named(id): Named<LockId>) -> Answer {
-    let locks = server.ask(|reply| Ask::Locks { reply }).await?;
-    match locks.into_iter().find(|lock| lock.fencing_token == id.0.0) {
+    match lists::one::<LockRow>(&server, id.0).await? {
         Some(lock) => document("Lock", lock),
         None => Err(Failure::new(Code::LockNotFound, format!("the lock {id} is not held"))),
     }
@@ -166,76 +160,9 @@ async fn method_not_allowed(uri: Uri) -> Failure {
 }
 
 /// The room, if it has members or locks.
-pub(super) async fn find_room(server: &Server, id: &RoomId) -> Result<RoomRow, Failure> {
-    let rooms = server.ask(|reply| Ask::Rooms { reply }).await?;
-    rooms
-        .into_iter()
-        .find(|room| room.room_id == id.as_str())
-        .ok_or_else(|| Failure::new(Code::RoomNotFound, format!("the room {id:?} has no members and no locks")))
-}
-
-/// A thing of which there are pages.
-trait Listed: Serialize {
-    const KIND: &'static str;
-
-    /// The place in the order, as the next page's cursor.
-    fn cursor(&self) -> String;
-
-    /// Stands behind `cursor` in the order; `None` when that is no cursor.
-    fn is_behind(&self, cursor: &str) -> Option<bool>;
-}
-
-impl Listed for RoomRow {
-    const KIND: &'static str = "Room";
-
-    fn cursor(&self) -> String {
-        self.room_id.clone()
-    }
-
-    fn is_behind(&self, cursor: &str) -> Option<bool> {
-        Some(self.room_id.as_str() > cursor)
-    }
-}
-
-impl Listed for UserRow {
-    const KIND: &'static str = "User";
-
-    fn cursor(&self) -> String {
-        self.user_id.clone()
-    }
-
-    fn is_behind(&self, cursor: &str) -> Option<bool> {
-        Some(self.user_id.as_str() > cursor)
-    }
-}
-
-impl Listed for LockRow {
-    const KIND: &'static str = "Lock";
-
-    fn cursor(&self) -> String {
-        self.fencing_token.to_string()
-    }
-
-    fn is_behind(&self, cursor: &str) -> Option<bool> {
-        cursor.parse().ok().map(|token: u64| self.fencing_token > token)
-    }
-}
-
-/// The page of `rows`, which are in order.
-fn list<T: Listed>(mut rows: Vec<T>, page: &Page) -> Answer {
-    let limit = page.limit()?;
-    if let Some(cursor) = &page.cursor {
-        let bad = || Failure::new(Code::BadRequest, format!("{cursor:?} is not a cursor of this list"));
-        let mut start = 0;
-        while start < rows.len() && !rows[start].is_behind(cursor).ok_or_else(bad)? {
-            start += 1;
-        }
-        rows.drain(..start);
-    }
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next_cursor = if has_more { rows.last().map(Listed::cursor) } else { None };
-    respond(T::KIND, rows, next_cursor)
+async fn find_room(server: &Server, id: &RoomId) -> Result<RoomRow, Failure> {
+    let room = lists::one::<RoomRow>(server, id.clone()).await?;
+    room.ok_or_else(|| Failure::new(Code::RoomNotFound, format!("the room {id:?} has no members and no locks")))
 }
 
 /// A list of one page.

@@ -22,17 +22,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::failure::Failure;
 use super::peer::{Credentials, Roles};
+use super::seats::{CONNECTIONS_PER_UID_MAX, Seat, Seats};
 use super::watch::Watches;
 use super::{
-    ASK_TIMEOUT, CONNECTIONS_MAX, CONNECTIONS_RESERVED, ControlContext, FAREWELL_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT,
-    STREAMS_MAX, TURNED_AWAY_MAX, routes,
+    ASK_TIMEOUT, CONNECTIONS_MAX, ControlContext, FAREWELL_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, STREAMS_MAX,
+    TURNED_AWAY_TIMEOUT, routes,
 };
 use crate::hub::ask::{Ask, Reply};
 
@@ -56,9 +58,7 @@ pub(super) struct Server {
     pub revision: AtomicU64,
     pub watches: Watches,
     pub streams: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
-    reserved: Arc<Semaphore>,
-    turned_away: Arc<Semaphore>,
+    seats: Arc<Seats>,
 }
 
 /// Serves the control socket until `shutdown`, then says good-bye to streams and lets requests finish for at most
@@ -108,9 +108,7 @@ pub(super) async fn serve_with(
 /// How a new connection is received.
 struct Welcome {
     peer: Arc<Peer>,
-    /// There is room; otherwise every request is answered `busy`.
-    has_room: bool,
-    _seat: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 impl Server {
@@ -123,9 +121,7 @@ impl Server {
             revision: AtomicU64::new(0),
             watches: Watches::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX - CONNECTIONS_RESERVED)),
-            reserved: Arc::new(Semaphore::new(CONNECTIONS_RESERVED)),
-            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            seats: Arc::default(),
         }
     }
 
@@ -152,15 +148,8 @@ impl Server {
             }
         };
         let is_owner = self.roles.is_owner(&credentials);
-        let seat = |seats: &Arc<Semaphore>| Arc::clone(seats).try_acquire_owned().ok();
-        let (seat, has_room) = match seat(&self.connections) {
-            Some(seat) => (seat, true),
-            None => match is_owner.then(|| seat(&self.reserved)).flatten() {
-                Some(seat) => (seat, true),
-                None => (seat(&self.turned_away)?, false),
-            },
-        };
-        Some(Welcome { peer: Arc::new(self.roles.of(credentials)), has_room, _seat: seat })
+        let seat = self.seats.take(credentials.uid, is_owner, Instant::now())?;
+        Some(Welcome { peer: Arc::new(self.roles.of(credentials)), seat })
     }
 }
 
@@ -174,19 +163,22 @@ pub(super) fn wall_now() -> Wall {
 async fn converse(server: Arc<Server>, router: Router, socket: UnixStream, welcome: Welcome) {
     let service = service_fn(|request: Request<Incoming>| {
         let (server, router, peer) = (Arc::clone(&server), router.clone(), Arc::clone(&welcome.peer));
-        let has_room = welcome.has_room;
+        let has_room = welcome.seat.has_room;
+        welcome.seat.spoke();
         async move { Ok::<_, Infallible>(answer(&server, router, peer, has_room, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(if welcome.seat.has_room { HEAD_TIMEOUT } else { TURNED_AWAY_TIMEOUT })
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .keep_alive(welcome.has_room)
+        .keep_alive(welcome.seat.has_room)
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        // It said nothing, so there is nothing to answer.
+        () = welcome.seat.stop.cancelled() => return,
         () = server.shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -236,7 +228,8 @@ async fn answer(
 /// Is this request for us at all?
 fn check<B>(request: &Request<B>, has_room: bool) -> Result<(), Failure> {
     if !has_room {
-        let detail = format!("all {CONNECTIONS_MAX} control connections are in use");
+        let detail =
+            format!("all {CONNECTIONS_MAX} control connections are in use, or {CONNECTIONS_PER_UID_MAX} by this user");
         return Err(Failure::new(Code::Busy, detail));
     }
     for name in [ORIGIN, REFERER] {

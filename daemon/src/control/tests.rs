@@ -3,6 +3,7 @@
 mod conflicts;
 
 use std::collections::VecDeque;
+use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,11 +25,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::lists::Listed;
 use super::peer::Roles;
 use super::records::Answer;
 use super::server::serve_with;
 use super::{ControlContext, ControlSettings, Records, RecordsError};
-use crate::hub::ask::{Ask, HubHandle, Observed, Refused};
+use crate::hub::ask::{Ask, HubHandle, Observed, Page, Refused};
 use crate::store::AuditRecord;
 
 /// Nothing here takes longer unless it hangs.
@@ -53,6 +55,19 @@ struct Facts {
 }
 
 impl Facts {
+    /// A page of rows, as small as pages can be. The first one counts as a look.
+    fn page<T: Listed>(&mut self, from: Bound<T::Key>, rows: Vec<T>) -> Page<T>
+    where
+        T::Key: Ord,
+    {
+        self.looks += usize::from(from == Bound::Unbounded);
+        let mut rows =
+            rows.into_iter().filter(|row| row.key().is_some_and(|key| (from.clone(), Bound::Unbounded).contains(&key)));
+        let rows: Vec<T> = rows.by_ref().take(2).collect();
+        let more = rows.len() == 2;
+        Page { rows: rows.into_iter().take(1).collect(), more }
+    }
+
     /// Keeps the record and answers, as the hub does when both are committed.
     fn conclude<T>(&self, mut audit: AuditRecord, answer: Result<T, Refused>, reply: crate::hub::ask::Reply<T>) {
         audit.result = answer.as_ref().map_or_else(|refused| refused.code, |_| "ok").into();
@@ -96,21 +111,20 @@ impl FakeHub {
         // An asker that has gone is none of the hub's business.
         match question {
             Ask::Status { reply } => drop(reply.send(Ok(status(&facts)))),
-            Ask::Rooms { reply } => {
-                facts.looks += 1;
-                let _ = reply.send(Ok(facts.rooms.clone()));
+            Ask::Rooms { from, reply } => {
+                let rooms = facts.rooms.clone();
+                let _ = reply.send(Ok(facts.page(from, rooms)));
             }
-            Ask::Users { reply } => {
-                facts.looks += 1;
-                let _ = reply.send(Ok(facts.users.clone()));
+            Ask::Users { from, reply } => {
+                let users = facts.users.clone();
+                let _ = reply.send(Ok(facts.page(from, users)));
             }
-            Ask::Locks { reply } => {
-                facts.looks += 1;
+            Ask::Locks { from, reply } => {
                 let mut locks = facts.locks.clone();
                 for lock in &mut locks {
                     lock.expires_in_ms -= facts.began.elapsed().as_millis() as u64;
                 }
-                let _ = reply.send(Ok(locks));
+                let _ = reply.send(Ok(facts.page(from, locks)));
             }
             Ask::Why { resource, reply } => {
                 let why = Why {
@@ -702,9 +716,10 @@ async fn watchers_of_one_kind_share_their_looks_and_none_means_none() {
     assert_eq!(served.hub.change(|facts| (facts.looks, facts.observers.len())), (0, 0), "nobody watches");
     let mut watches = Vec::new();
     for _ in 0..5 {
-        let mut watch = served.stream("/v1/watch?kind=rooms").await;
+        watches.push(served.stream("/v1/watch?kind=rooms").await);
+    }
+    for watch in &mut watches {
         while watch.told().await.0 != "snapshot_end" {}
-        watches.push(watch);
     }
     assert_eq!(served.hub.change(|facts| facts.observers.len()), 1);
     // Well below one look per watcher, however slow the machine that runs this.
@@ -789,7 +804,7 @@ async fn streams_and_connections_beyond_the_limit_are_told_busy() {
     assert_eq!(served.get("/v1/status").await.status, 200, "plain requests still find room");
 
     let mut idle = Vec::new();
-    for _ in 0..super::CONNECTIONS_MAX - super::CONNECTIONS_RESERVED - super::STREAMS_MAX {
+    for _ in 0..super::seats::CONNECTIONS_PER_UID_MAX - super::STREAMS_MAX {
         idle.push(UnixStream::connect(&served.path).await.unwrap());
     }
     patiently(async {
@@ -818,6 +833,23 @@ async fn streams_and_connections_beyond_the_limit_are_told_busy() {
         }
     })
     .await;
+}
+
+/// Who begins to watch while others do is not shown what they were shown last, but what is there now.
+#[tokio::test]
+async fn a_watch_that_joins_others_begins_with_a_fresh_list() {
+    let served = Served::start(Role::View);
+    let mut first = served.stream("/v1/watch?kind=locks").await;
+    for expected in [pair("put", "lk_7"), pair("put", "lk_8"), pair("snapshot_end", "")] {
+        assert_eq!(first.told().await, expected);
+    }
+    // Nobody tells of this one.
+    served.hub.change(|facts| facts.locks.remove(0));
+    let mut second = served.stream("/v1/watch?kind=locks").await;
+    for expected in [pair("put", "lk_8"), pair("snapshot_end", "")] {
+        assert_eq!(second.told().await, expected);
+    }
+    assert_eq!(first.told().await, pair("delete", "lk_7"));
 }
 
 #[tokio::test]

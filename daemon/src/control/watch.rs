@@ -1,13 +1,13 @@
 //! How does an operator watch a list change, without the hub paying for it?
 //!
-//! The hub knows no watchers. It is asked for the whole list again, and what differs is told. So that looking never
-//! becomes a load:
+//! The hub knows no watchers. It is asked for the list again, page by page, and what differs is told. So that looking
+//! never becomes a load:
 //!
 //! - nobody watches: nothing is asked, and the hub has no observer;
 //! - all who watch the same kind share one look, made by one task that lives as long as they do;
-//! - a look follows a change, at the earliest [`PAUSE_MIN`] after the last one, and never sooner than
-//!   [`PAUSE_FACTOR`] times what the last one took: looking takes at most 1 in 20 parts of the hub's time however
-//!   many locks there are;
+//! - a look follows a change, at the earliest [`PAUSE_MIN`] after the last one, and not sooner than [`PAUSE_FACTOR`]
+//!   times what the last one took, but at most [`PAUSE_MAX`]: each page is a small piece of the hub's time;
+//! - whoever begins to watch begins with a look that was begun after that, so nothing is shown that was gone already;
 //! - what passes with time alone (a holder becomes idle) makes no event; therefore a look at least every
 //!   [`LOOK_AGAIN`] while somebody watches.
 //!
@@ -29,22 +29,26 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::{mpsc, watch as latest};
+use tokio::sync::{Notify, mpsc, watch as latest};
 use tokio::time::Instant;
 
 use super::STREAM_QUEUE_MAX;
 use super::conflicts;
 use super::extract::{Params, Viewer};
 use super::failure::Failure;
+use super::lists;
 use super::server::Server;
 use super::stream::{self, Ended, Lines};
-use crate::hub::ask::{Ask, Observed};
+use crate::hub::ask::Observed;
 
 /// Between two looks.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 
 /// Between two looks, as a multiple of what a look took.
 const PAUSE_FACTOR: u32 = 20;
+
+/// Between two looks at most, however long a look took: nobody waits longer than this and a look for the first list.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The longest time without a look.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -99,10 +103,11 @@ pub(super) async fn watch(
     Params(WatchParams { kind }): Params<WatchParams>,
 ) -> Result<Response, Failure> {
     let (lines, response) = stream::open(&server)?;
+    let joined = Instant::now();
     let looks = server.watches.join(&server, kind);
     tokio::spawn(async move {
         // The reader is gone or was cut: there is nobody to tell.
-        let _ = pump(&server, kind, looks, lines).await;
+        let _ = pump(&server, kind, joined, looks, lines).await;
     });
     Ok(response)
 }
@@ -112,6 +117,8 @@ type Look = Option<Arc<Snapshot>>;
 /// One list at one time.
 struct Snapshot {
     revision: u64,
+    /// When its first page was asked for.
+    began: Instant,
     rows: Vec<Row>,
     places: HashMap<String, usize>,
 }
@@ -139,7 +146,7 @@ impl Snapshot {
         });
         let rows: Vec<Row> = rows.collect();
         let places = rows.iter().enumerate().map(|(place, row)| (row.id.clone(), place)).collect();
-        Snapshot { revision, rows, places }
+        Snapshot { revision, began: now, rows, places }
     }
 
     fn row(&self, id: &str) -> Option<&Row> {
@@ -167,12 +174,18 @@ impl Row {
     }
 }
 
-/// Tells the first look whole and every later one as a difference.
-async fn pump(server: &Server, kind: Kind, mut looks: latest::Receiver<Look>, mut lines: Lines) -> Result<(), Ended> {
+/// Tells the first look since `joined` whole and every later one as a difference.
+async fn pump(
+    server: &Server,
+    kind: Kind,
+    joined: Instant,
+    mut looks: latest::Receiver<Look>,
+    mut lines: Lines,
+) -> Result<(), Ended> {
     let mut told: Look = None;
     loop {
         let look = looks.borrow_and_update().clone();
-        if let Some(now) = look {
+        if let Some(now) = look.filter(|look| look.began >= joined) {
             tell(&mut lines, kind, told.as_deref(), &now).await?;
             told = Some(now);
             lines.flush().await?;
@@ -228,8 +241,15 @@ pub(super) struct Watches {
     conflicts: Slot,
 }
 
-/// Where the running task's sender is found. Only the task itself holds it alive.
-type Slot = Mutex<Weak<latest::Sender<Look>>>;
+/// Where the running task is found. Only the task itself holds it alive.
+type Slot = Mutex<Weak<Looking>>;
+
+/// A task that looks, for those who watch.
+struct Looking {
+    looks: latest::Sender<Look>,
+    /// Somebody has joined and waits for a look.
+    joined: Notify,
+}
 
 impl Watches {
     fn slot(&self, kind: Kind) -> &Slot {
@@ -244,20 +264,22 @@ impl Watches {
     /// Joins the task of this kind, or starts it.
     fn join(&self, server: &Arc<Server>, kind: Kind) -> latest::Receiver<Look> {
         let mut slot = self.slot(kind).lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = slot.upgrade() {
-            return sender.subscribe();
+        if let Some(looking) = slot.upgrade() {
+            let looks = looking.looks.subscribe();
+            looking.joined.notify_one();
+            return looks;
         }
         let (sender, looks) = latest::channel(None);
-        let sender = Arc::new(sender);
-        *slot = Arc::downgrade(&sender);
-        tokio::spawn(keep_looking(Arc::clone(server), kind, sender));
+        let looking = Arc::new(Looking { looks: sender, joined: Notify::new() });
+        *slot = Arc::downgrade(&looking);
+        tokio::spawn(keep_looking(Arc::clone(server), kind, looking));
         looks
     }
 
     /// Ends the task of this kind, unless somebody has joined meanwhile.
-    fn retire(&self, kind: Kind, sender: &latest::Sender<Look>) -> bool {
+    fn retire(&self, kind: Kind, looking: &Looking) -> bool {
         let mut slot = self.slot(kind).lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = sender.receiver_count() == 0;
+        let is_over = looking.looks.receiver_count() == 0;
         if is_over {
             *slot = Weak::new();
         }
@@ -265,7 +287,8 @@ impl Watches {
     }
 }
 
-async fn keep_looking(server: Arc<Server>, kind: Kind, sender: Arc<latest::Sender<Look>>) {
+async fn keep_looking(server: Arc<Server>, kind: Kind, looking: Arc<Looking>) {
+    let sender = &looking.looks;
     // Without an observer there is no hub any more; the sender's drop tells the streams.
     let Ok(mut observed) = server.context.hub.observe(STREAM_QUEUE_MAX).await else {
         return;
@@ -282,16 +305,17 @@ async fn keep_looking(server: Arc<Server>, kind: Kind, sender: Arc<latest::Sende
             Err(failure) => tracing::debug!(detail = failure.detail, "a list that is watched could not be read"),
         }
         let took = began.elapsed();
-        let next = began + took + PAUSE_MIN.max(took * PAUSE_FACTOR);
+        let next = began + took + (took * PAUSE_FACTOR).clamp(PAUSE_MIN, PAUSE_MAX);
         let latest = next.max(began + LOOK_AGAIN);
         tokio::time::sleep_until(next).await;
         tokio::select! {
             biased;
             changed = change(&mut observed, kind) => if changed.is_none() { return },
+            () = looking.joined.notified() => {}
             () = sender.closed() => {}
             () = tokio::time::sleep_until(latest) => {}
         }
-        if server.watches.retire(kind, &sender) {
+        if server.watches.retire(kind, &looking) {
             return;
         }
     }
@@ -327,9 +351,9 @@ async fn look(server: &Server, kind: Kind, before: Option<&Snapshot>) -> Result<
     let revision = server.revision.fetch_add(1, Ordering::Relaxed) + 1;
     let now = Instant::now();
     Ok(match kind {
-        Kind::Rooms => Snapshot::new(server.ask(|reply| Ask::Rooms { reply }).await?, revision, now, before),
-        Kind::Users => Snapshot::new(server.ask(|reply| Ask::Users { reply }).await?, revision, now, before),
-        Kind::Locks => Snapshot::new(server.ask(|reply| Ask::Locks { reply }).await?, revision, now, before),
+        Kind::Rooms => Snapshot::new(lists::all::<RoomRow>(server).await?, revision, now, before),
+        Kind::Users => Snapshot::new(lists::all::<UserRow>(server).await?, revision, now, before),
+        Kind::Locks => Snapshot::new(lists::all::<LockRow>(server).await?, revision, now, before),
         Kind::Conflicts => Snapshot::new(conflicts::all_open(server).await?, revision, now, before),
     })
 }

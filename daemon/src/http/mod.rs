@@ -11,7 +11,7 @@ mod answer;
 mod fields;
 mod input;
 mod limits;
-mod probe;
+pub mod probe;
 mod rest;
 pub mod serve;
 

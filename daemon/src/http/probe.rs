@@ -20,6 +20,9 @@ pub fn routes(show_metrics: bool) -> Router<Context> {
     if show_metrics { routes.route("/metrics", get(figures)) } else { routes }
 }
 
+/// The state of a daemon whose database's file was removed or replaced.
+pub const STORE_LOST: &str = "store_lost";
+
 #[derive(Serialize)]
 struct Condition {
     state: &'static str,
@@ -35,6 +38,8 @@ async fn ready(State(context): State<Context>) -> Response {
     let now = *context.ready.borrow();
     let (status, state) = match now {
         _ if stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
+        // It works on, but what it commits is gone with the process.
+        ReadyState::Ready if context.metrics.store_lost.get() > 0 => (StatusCode::SERVICE_UNAVAILABLE, STORE_LOST),
         ReadyState::Ready => (StatusCode::OK, now.as_str()),
         ReadyState::Starting | ReadyState::ReadOnly | ReadyState::Draining => {
             (StatusCode::SERVICE_UNAVAILABLE, now.as_str())

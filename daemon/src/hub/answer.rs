@@ -3,13 +3,11 @@
 //! What reads or changes agreed state is answered behind everything that its building has waiting for a commit, so
 //! nobody outside sees what may still be forgotten.
 
-use arxosrt_core::building::command::{Command, LockView, Place, Reply as Said, Target as LockTarget};
+use arxosrt_core::building::command::{Command, Place, Reply as Said, Target as LockTarget};
 use arxosrt_core::building::event::Event;
 use arxosrt_core::building::{Missed, WaiterView};
-use arxosrt_core::control::{
-    DirectoryCounts, Holder, LockHistoryRow, LockRow, RoomRow, SessionRow, Status, UserRow, WaiterRow, Why,
-};
-use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
+use arxosrt_core::control::{DirectoryCounts, LockHistoryRow, LockRow, Status, WaiterRow, Why};
+use arxosrt_core::id::{BuildingId, ResourceId, RoomId, UserId};
 use arxosrt_core::lock::LockId;
 use arxosrt_core::wire::code::{self, ErrorCode};
 use arxosrt_core::wire::inbound::{Patch as WirePatch, Wanted};
@@ -19,10 +17,11 @@ use serde_json::value::RawValue;
 
 use super::ask::{Acquired, Ask, Connections, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
 use super::fail::Fail;
+use super::lists::lock_row;
 use super::locking::refusal_words;
-use super::state::Encoding;
 use super::editing::JobReply;
-use super::{HostKey, Hub, SessionKey, UserKey};
+use super::{HostKey, Hub, ReadyState, SessionKey, UserKey};
+use crate::http::probe::STORE_LOST;
 
 /// How many closed buildings the status names; it tells the number of all.
 const CLOSED_SHOWN_MAX: usize = 100;
@@ -113,15 +112,17 @@ impl Hub {
                 self.reply_committed(reply, Ok(stats));
             }
             Ask::Status { reply } => send(reply, Ok(self.status())),
-            Ask::Rooms { reply } => send(reply, Ok(self.room_rows())),
-            Ask::Users { reply } => send(reply, Ok(self.user_rows())),
-            Ask::Locks { reply } => {
-                let facts = Self::facts(self.now, self.wall, &self.tokens);
-                let mut views: Vec<LockView> =
-                    self.hosts.iter().flat_map(|(_, h)| h.building.lock_views(&facts)).collect();
-                views.sort_unstable_by_key(|lock| lock.token);
-                let rows = views.iter().map(lock_row).collect();
-                self.reply_committed(reply, Ok(rows));
+            Ask::Rooms { from, reply } => {
+                let page = self.room_page(from);
+                self.reply_committed(reply, Ok(page));
+            }
+            Ask::Users { from, reply } => {
+                let page = self.user_page(from);
+                self.reply_committed(reply, Ok(page));
+            }
+            Ask::Locks { from, reply } => {
+                let page = self.lock_page(from);
+                self.reply_committed(reply, Ok(page));
             }
             Ask::Why { resource, reply } => self.why(&resource, reply),
             Ask::Notice { room, message, audit, reply } => self.notice(&room, &message, audit, reply),
@@ -279,7 +280,7 @@ impl Hub {
         }
     }
 
-    fn is_active(&self, key: UserKey) -> bool {
+    pub(super) fn is_active(&self, key: UserKey) -> bool {
         let u = &self.users[key as usize];
         let connected = u.sessions.iter().any(|s| self.sessions[*s as usize].conn.is_some());
         connected && self.now.since(u.active) < self.settings.inactive_ms
@@ -382,7 +383,10 @@ impl Hub {
     fn status(&self) -> Status {
         let known = self.directory.counts();
         Status {
-            state: self.ready.borrow().as_str().to_owned(),
+            state: match *self.ready.borrow() {
+                ReadyState::Ready if self.metrics.store_lost.get() > 0 => STORE_LOST.to_owned(),
+                state => state.as_str().to_owned(),
+            },
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started.to_string(),
             uptime_ms: self.now.0,
@@ -403,83 +407,6 @@ impl Hub {
                 routes: known.routes as u64,
             },
             last_token: self.tokens.last().0,
-        }
-    }
-
-    fn room_rows(&self) -> Vec<RoomRow> {
-        let facts = Self::facts(self.now, self.wall, &self.tokens);
-        let mut rows: std::collections::BTreeMap<RoomId, RoomRow> = std::collections::BTreeMap::new();
-        let row = |room: &RoomId, host: &super::state::Host| RoomRow {
-            room_id: room.to_string(),
-            building_id: host.id.to_string(),
-            users: 0,
-            sessions: 0,
-            locks: 0,
-            seq: host.building.seq(room),
-            epoch: self.epoch.to_string(),
-        };
-        for (_, room) in &self.rooms {
-            let host = &self.hosts[room.host as usize];
-            let mut row = row(&room.id, host);
-            row.users = room.users.len() as u64;
-            row.sessions = room.users.values().map(|n| u64::from(*n)).sum();
-            rows.insert(room.id.clone(), row);
-        }
-        for (_, host) in &self.hosts {
-            for lock in host.building.lock_views(&facts) {
-                for room in lock.targets.iter().flat_map(|t| t.place.rooms()) {
-                    rows.entry(room.clone()).or_insert_with(|| row(room, host)).locks += 1;
-                }
-            }
-        }
-        rows.into_values().collect()
-    }
-
-    fn user_rows(&self) -> Vec<UserRow> {
-        let mut locks: std::collections::HashMap<SessionId, u64> = std::collections::HashMap::new();
-        let facts = Self::facts(self.now, self.wall, &self.tokens);
-        for (_, host) in &self.hosts {
-            for lock in host.building.lock_views(&facts) {
-                *locks.entry(lock.session).or_insert(0) += 1;
-            }
-        }
-        let mut rows: Vec<UserRow> = Vec::with_capacity(self.users.len());
-        for (key, u) in &self.users {
-            let connected = u.sessions.iter().any(|s| self.sessions[*s as usize].conn.is_some());
-            let state = match (connected, self.is_active(key as UserKey)) {
-                (false, _) => "suspended",
-                (true, true) => "active",
-                (true, false) => "inactive",
-            };
-            rows.push(UserRow {
-                user_id: u.id.to_string(),
-                username: u.username.to_string(),
-                state: state.to_owned(),
-                sessions: u.sessions.iter().map(|s| self.session_row(*s)).collect(),
-                locks: u.sessions.iter().filter_map(|s| locks.get(&self.sessions[*s as usize].id)).sum(),
-                idle_ms: self.now.since(u.active),
-                current_action: u.action.clone(),
-            });
-        }
-        rows.sort_unstable_by(|a, b| a.user_id.cmp(&b.user_id));
-        rows
-    }
-
-    fn session_row(&self, key: SessionKey) -> SessionRow {
-        let s = &self.sessions[key as usize];
-        let conn = s.conn.map(|slot| &self.conns[slot as usize]);
-        let transport = match conn.map(|conn| conn.encoding) {
-            Some(Encoding::WebSocket) => "websocket",
-            Some(Encoding::Sse) => "sse",
-            None => "none",
-        };
-        SessionRow {
-            session_id: s.id.to_string(),
-            transport: transport.to_owned(),
-            address: conn.map(|conn| conn.address.to_string()),
-            rooms: s.rooms.iter().map(|m| self.rooms[m.room as usize].id.to_string()).collect(),
-            connected_at: s.since.to_string(),
-            hello: s.hello,
         }
     }
 
@@ -560,36 +487,6 @@ fn borrowed(patch: &Patch<Box<RawValue>>) -> WirePatch<&str> {
         Patch::Keep => WirePatch::Keep,
         Patch::Clear => WirePatch::Clear,
         Patch::Set(json) => WirePatch::Set(json.get()),
-    }
-}
-
-/// A lock as operators and REST see it.
-pub fn lock_row(lock: &LockView) -> LockRow {
-    let mut rooms: Vec<String> = Vec::new();
-    for room in lock.targets.iter().flat_map(|t| t.place.rooms()) {
-        if !rooms.iter().any(|r| r == room.as_str()) {
-            rooms.push(room.to_string());
-        }
-    }
-    LockRow {
-        lock_id: lock.id.to_string(),
-        lock_type: lock.lock_type.as_str().to_owned(),
-        resource_id: lock.targets[0].resource.to_string(),
-        resources: lock.targets.iter().map(|t| t.resource.to_string()).collect(),
-        rooms,
-        holder: Holder {
-            user_id: lock.user.to_string(),
-            username: lock.username.to_string(),
-            session_id: lock.session.to_string(),
-        },
-        state: lock.holder_state.as_str().to_owned(),
-        acquired_at: lock.acquired_at.to_string(),
-        expires_at: lock.expires_at.to_string(),
-        expires_in_ms: lock.expires_in_ms,
-        idle_ms: lock.idle_ms,
-        fencing_token: lock.token.0,
-        waiters: lock.waiters,
-        metadata: lock.metadata.as_ref().and_then(|json| RawValue::from_string(json.to_string()).ok()),
     }
 }
 

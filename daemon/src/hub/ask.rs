@@ -2,6 +2,8 @@
 //!
 //! REST and the control socket run on the ordinary runtime; the hub runs on its core. They meet only here.
 
+use std::ops::Bound;
+
 use arxosrt_core::building::conflict::ConflictId;
 use arxosrt_core::control::conflict::{ConflictRow, ConflictStats, ResolvedRow};
 use arxosrt_core::control::{LockHistoryRow, LockRow, OperatorEvent, RoomRow, Status, UserRow, Why};
@@ -222,12 +224,12 @@ pub enum Ask {
 
     /// Control: the daemon at a glance.
     Status { reply: Reply<Status> },
-    /// Control: rooms with members or locks, in order of id.
-    Rooms { reply: Reply<Vec<RoomRow>> },
-    /// Control: people, in order of id.
-    Users { reply: Reply<Vec<UserRow>> },
-    /// Control: all locks held, in order of token.
-    Locks { reply: Reply<Vec<LockRow>> },
+    /// Control: a page of the rooms with members or locks, in order of id.
+    Rooms { from: Bound<RoomId>, reply: Reply<Page<RoomRow>> },
+    /// Control: a page of the people, in order of id.
+    Users { from: Bound<UserId>, reply: Reply<Page<UserRow>> },
+    /// Control: a page of the locks held, in order of token.
+    Locks { from: Bound<Token>, reply: Reply<Page<LockRow>> },
     /// Control: who stands in the way of a resource.
     Why { resource: ResourceId, reply: Reply<Why> },
     /// Control: a message to a room with members or locks. Answers its sequence number. This and the following changes
@@ -245,6 +247,15 @@ pub enum Ask {
     Events { to: mpsc::Sender<Observed>, reply: Reply<()> },
     /// Control or signal (no `audit`): stop accepting, tell every client when to come back, close over the window.
     Drain { window_ms: u64, audit: Option<AuditRecord>, reply: Reply<Drained> },
+}
+
+/// A part of a list, in the list's order.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The first rows from where it was asked for: at least one if there is any.
+    pub rows: Vec<T>,
+    /// There are more behind them.
+    pub more: bool,
 }
 
 /// The outcome of [`Ask::Drain`].

@@ -126,6 +126,7 @@ impl Hub {
             }
             Event::LockGranted(g) => {
                 self.lock_hosts.insert(g.token, host);
+                g.targets.iter().flat_map(|t| &t.seen).for_each(|seen| self.show_room(&seen.room, host));
                 self.metrics.locks_held.of(g.lock_type).inc();
                 if let Some(&session) = self.session_ids.get(&g.session) {
                     self.concerns(session, host);
@@ -139,6 +140,7 @@ impl Hub {
             }
             Event::LockReleased(r) => {
                 self.lock_hosts.remove(&r.token);
+                r.targets.iter().flat_map(|t| &t.seen).for_each(|seen| self.unshow_room(&seen.room));
                 self.metrics.locks_held.of(r.lock_type).dec();
                 self.tell_sightings(host, event);
                 self.observe_event("lock", "lock.released", || {

@@ -8,8 +8,8 @@
 //! - `rooms`: joining, leaving, presence; `editing`: edits and their documents; `conflicts`: who hears of which;
 //!   `locking`: commands to buildings and what their answers mean;
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
-//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `operate`: what
-//!   operators change, with its record.
+//! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `lists`: their
+//!   lists; `operate`: what they change, with its record.
 
 pub mod answer;
 pub mod arena;
@@ -21,6 +21,7 @@ mod conflicts;
 mod editing;
 pub mod fail;
 pub mod flush;
+pub mod lists;
 pub mod locking;
 pub mod observe;
 pub mod operate;
@@ -34,7 +35,7 @@ pub mod state;
 pub mod ticks;
 pub mod token;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -190,7 +191,8 @@ pub struct Hub {
     rooms: Slab<Room>,
     hosts: Slab<Host>,
     session_ids: HashMap<SessionId, SessionKey>,
-    user_ids: HashMap<UserId, UserKey>,
+    /// In order, for pages of the list.
+    user_ids: BTreeMap<UserId, UserKey>,
     room_ids: HashMap<RoomId, RoomKey>,
     host_ids: HashMap<BuildingId, HostKey>,
     /// Edits that wait for their documents.
@@ -202,7 +204,9 @@ pub struct Hub {
     /// Buildings of which the origin does not have everything.
     edited: BTreeSet<HostKey>,
     /// Every lock held in a loaded building.
-    lock_hosts: HashMap<Token, HostKey>,
+    lock_hosts: BTreeMap<Token, HostKey>,
+    /// Every room with members or locks, in order, for pages of the list.
+    shown_rooms: BTreeMap<RoomId, lists::Shown>,
     /// Buildings that have a log but are not in memory.
     asleep: HashSet<BuildingId>,
     /// Buildings whose log is damaged: as many as there are damaged ones.
@@ -283,10 +287,11 @@ impl Hub {
             rooms: Slab::new(),
             hosts: Slab::new(),
             session_ids: HashMap::new(),
-            user_ids: HashMap::new(),
+            user_ids: BTreeMap::new(),
             room_ids: HashMap::new(),
             host_ids: HashMap::new(),
-            lock_hosts: HashMap::new(),
+            lock_hosts: BTreeMap::new(),
+            shown_rooms: BTreeMap::new(),
             asleep: recovered.buildings.iter().map(|meta| meta.id.clone()).collect(),
             closed: BTreeSet::new(),
             per_address: HashMap::new(),

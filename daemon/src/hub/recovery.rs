@@ -6,7 +6,6 @@
 use arxosrt_core::building::command::Command;
 use arxosrt_core::building::{Building, codec};
 use arxosrt_core::id::{BuildingId, SessionId};
-use arxosrt_core::lock::Token;
 use arxosrt_core::wire::code;
 use arxosrt_core::wire::outbound;
 
@@ -159,15 +158,16 @@ impl Hub {
     }
 
     fn replace_building(&mut self, host: HostKey, mut building: Building, whole: bool) {
-        let old: Vec<Token> = self.hosts[host as usize].building.locks().collect();
-        for token in old {
-            self.lock_hosts.remove(&token);
+        let facts = Self::facts(self.now, self.wall, &self.tokens);
+        for old in self.hosts[host as usize].building.lock_views(&facts) {
+            self.lock_hosts.remove(&old.token);
+            old.targets.iter().flat_map(|t| t.place.rooms()).for_each(|room| self.unshow_room(room));
         }
         let waiting = self.hosts[host as usize].building.waiter_views(&Self::facts(self.now, self.wall, &self.tokens));
         building.after_restart(self.now, self.wall);
-        self.index_locks(host, &building);
         self.hosts[host as usize].building = building;
         self.learn_documents(host);
+        self.index_locks(host);
         // Who is connected is known here and not in the log.
         let owners = self.hosts[host as usize].building.sessions_with_locks();
         for (session, ..) in owners {
@@ -211,9 +211,11 @@ impl Hub {
         self.fan_out(room, span, Class::Control, |_| true);
     }
 
-    pub(super) fn index_locks(&mut self, host: HostKey, building: &Building) {
-        for token in building.locks() {
-            self.lock_hosts.insert(token, host);
+    fn index_locks(&mut self, host: HostKey) {
+        let facts = Self::facts(self.now, self.wall, &self.tokens);
+        for lock in self.hosts[host as usize].building.lock_views(&facts) {
+            self.lock_hosts.insert(lock.token, host);
+            lock.targets.iter().flat_map(|t| t.place.rooms()).for_each(|room| self.show_room(room, host));
         }
     }
 
@@ -313,10 +315,7 @@ impl Hub {
         let grace_ms = self.settings.grace_ms.max(super::settings::RECLAIM_LEAST_MS);
         for host in lock_owners {
             self.hosts[host as usize].building.after_restart(self.now, self.wall);
-            let tokens: Vec<Token> = self.hosts[host as usize].building.locks().collect();
-            for token in tokens {
-                self.lock_hosts.insert(token, host);
-            }
+            self.index_locks(host);
             for (session, user, username, legacy) in self.hosts[host as usize].building.sessions_with_locks() {
                 self.await_owner(host, session, &user, &username, legacy, grace_ms);
             }

@@ -147,6 +147,7 @@ impl Hub {
             diff: Diff::default(),
         }) as RoomKey;
         self.room_ids.insert(id.clone(), key);
+        self.show_room(id, host);
         self.metrics.rooms.inc();
         Ok(key)
     }
@@ -162,6 +163,7 @@ impl Hub {
         }
         let gone = self.rooms.remove(room as usize);
         self.room_ids.remove(&gone.id);
+        self.unshow_room(&gone.id);
         if let Some(due) = gone.diff.due {
             self.diffs.remove(&(due, room));
         }
@@ -487,6 +489,9 @@ impl Hub {
         let locks = building.locks_in_room(&facts, &room_id);
         let mut agreed = Vec::new();
         outbound::room_agreed(&mut agreed, &room_id, &locks, &epoch, building.seq(&room_id), &recovery);
+        if since.is_some() {
+            self.charge_history(slot, agreed.len());
+        }
         let since = since.map(|since| Since { epoch: since.epoch.to_string().into(), seq: since.seq });
         let what = Restated::State { since, id: id.map(Box::from) };
         self.restate(self.conn_key(slot), room, what, newcomer, &agreed);

@@ -28,6 +28,10 @@ pub(super) enum Account {
 /// off: a client that sends up to twice what it may is told so for ever, one that sends more is closed in time.
 const FLOODING_BURSTS: u64 = 10;
 
+/// So many bytes of a room's history cost its reader as much as one message. History is encoded anew for each who asks:
+/// at the usual limits one connection gets 3 MiB of it per second in the long run and 6 MiB at once.
+const HISTORY_BYTES_PER_MESSAGE: u64 = 16 * 1024;
+
 impl Hub {
     /// Bytes have arrived that are a sign of life, whatever they say.
     pub fn heard(&mut self, key: ConnKey) {
@@ -133,6 +137,12 @@ impl Hub {
             });
         }
         false
+    }
+
+    /// Takes what this much history costs from the connection's bucket, as far as there is something in it.
+    pub(super) fn charge_history(&mut self, slot: u32, bytes: usize) {
+        let conn = &mut self.conns[slot as usize];
+        conn.tokens_milli = conn.tokens_milli.saturating_sub(bytes as u64 * 1000 / HISTORY_BYTES_PER_MESSAGE);
     }
 
     pub(super) fn tell_error(&mut self, slot: u32, id: Option<&str>, code: ErrorCode, detail: &str) {

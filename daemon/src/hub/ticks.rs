@@ -125,6 +125,7 @@ impl Hub {
         if stalled_ms < STALL_MS || self.conns.is_empty() {
             return;
         }
+        self.metrics.stalls.inc();
         tracing::warn!(stalled_ms, "the daemon stood still; clients get another chance to answer");
         let now = self.now;
         for (_, conn) in &mut self.conns {

@@ -68,8 +68,10 @@ impl Collector for Metrics {
         page.counter("origin_diverged", "Documents that somebody else had changed there", &self.origin_diverged)?;
         page.spans("origin_load", "One document out of the folder of buildings", &self.origin_load)?;
         page.counter("origin_load_failures", "Documents that could not be loaded", &self.origin_load_failures)?;
+        page.counter("stalls", "Times that the daemon stood still for a second or more", &self.stalls)?;
         page.gauge("fencing_token", "The largest fencing token given out", &self.fencing_token)?;
         page.gauge("store_writable", "1 while the store can commit", &self.store_writable)?;
+        page.gauge("store_lost", "1 when the database's file is no longer where it was opened", &self.store_lost)?;
         page.gauge(
             "buildings_closed",
             "Buildings that stay closed because their log is damaged",

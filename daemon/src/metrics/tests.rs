@@ -63,8 +63,10 @@ fn every_figure_is_on_the_page_from_the_start() {
         "arxosrt_origin_diverged_total",
         "arxosrt_origin_load_seconds_count",
         "arxosrt_origin_load_failures_total",
+        "arxosrt_stalls_total",
         "arxosrt_fencing_token",
         "arxosrt_store_writable",
+        "arxosrt_store_lost",
         "arxosrt_buildings_closed",
         "arxosrt_draining",
     ] {

@@ -491,6 +491,53 @@ async fn the_silent_are_pinged_and_the_dead_are_closed() {
     .await;
 }
 
+/// Connections that speak plain HTTP and stay are bounded; one more is told so, and there is room when one goes.
+#[tokio::test]
+async fn plain_connections_are_bounded() {
+    let served = Setup::memory().with(|config| config.limits.http_connections_max = 2).start();
+    let mut staying = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::connect(served.http).await;
+        raw.write(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 200"));
+        staying.push(raw);
+    }
+    let refused = served.get("/live").await;
+    assert_eq!((refused.status, &refused.json()["error_code"]), (503, &json!("limit")), "{refused:?}");
+    let mut ana = served.client("ana").await;
+    ana.join("r").await;
+    staying.pop();
+    until("there is room again", async || (served.get("/live").await.status == 200).then_some(())).await;
+}
+
+/// Asking for a room's whole history again and again costs the asker what it costs the daemon.
+#[tokio::test]
+async fn history_that_is_asked_for_again_and_again_counts() {
+    let served = Setup::memory()
+        .with(|config| {
+            config.limits.messages_burst = 40;
+            config.limits.messages_per_s = 1;
+        })
+        .start();
+    let mut ana = served.client("ana").await;
+    let epoch = ana.join("r").await["epoch"].clone();
+    for n in 0..20 {
+        let text = "x".repeat(16 * 1024);
+        ana.send(json!({"type": "broadcast", "room_id": "r", "message": text, "id": n}));
+        ana.expect("ack").await;
+    }
+    let mut evil = served.client("evil").await;
+    let again = json!({"type": "join_room", "room_id": "r", "since": {"epoch": epoch, "seq": 0}});
+    // 320 KiB count as 20 messages, so the bucket of 40 is empty after the second time.
+    for _ in 0..2 {
+        evil.send(again.clone());
+        assert_eq!(evil.expect("room_state").await["missed"].as_array().map(Vec::len), Some(20));
+    }
+    evil.send(again);
+    let refused = evil.expect("error").await;
+    assert_eq!(refused["code"], "rate_limited", "{refused}");
+}
+
 /// A daemon that was stopped for a while, or whose machine was, has read no pongs meanwhile: whoever it pinged before
 /// that gets the whole time again, and no more than that.
 #[tokio::test]
@@ -503,12 +550,18 @@ async fn a_daemon_that_stood_still_gives_everybody_another_chance() {
         .start();
     let mut slow = served.raw("slow").await;
     slow.text(r#"{"type":"join_room","room_id":"r"}"#).await;
+    // It is heard before the clock moves.
+    while !String::from_utf8_lossy(&slow.next().await.expect("an answer").payload).contains("room_state") {}
     let pinged = async |raw: &mut Raw| while raw.next().await.expect("a ping").opcode != 9 {};
     served.advance(25_500);
     pinged(&mut slow).await;
+    let noticed = async |times: u32| {
+        let line = format!("arxosrt_stalls_total {times}\n");
+        until("the stall is noticed", async || served.get("/metrics").await.body.contains(&line).then_some(())).await;
+    };
     served.clock.stall(60_000);
+    noticed(1).await;
     // Behind the stall there is time for the pong, and it counts.
-    served.client("other").await.settle().await;
     slow.write(&masked(0x8a, b"")).await;
     // It is read by now: what came behind it is answered.
     slow.write(&masked(0x89, b"read")).await;
@@ -516,7 +569,7 @@ async fn a_daemon_that_stood_still_gives_everybody_another_chance() {
     served.advance(25_500);
     pinged(&mut slow).await;
     served.clock.stall(60_000);
-    served.client("another").await.settle().await;
+    noticed(2).await;
     served.advance(10_100);
     assert_eq!(slow.close_code().await, Some(3012));
 }

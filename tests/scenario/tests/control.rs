@@ -1,8 +1,12 @@
 //! The control socket of a daemon with people at work: what operators see, and that every change reaches whom it
 //! concerns and the audit.
 
+use std::ops::Bound;
+
 use arxosrt_scenario::http::{Answer, Request};
 use arxosrt_scenario::{Client, Served, Setup, Value, house, json, quiet, until};
+use arxosrtd::hub::ask::Ask;
+use arxosrtd::hub::lists::PAGE_ROWS_MAX;
 
 async fn list(served: &Served, path: &str) -> Vec<Value> {
     served.operate(Request::get(path)).await.ok()["items"].as_array().expect("a list").clone()
@@ -92,6 +96,49 @@ async fn operators_see_what_is() {
             (&json!("cem"), &active, &json!(0), &json!(["hq:2"]), &no)
         ]
     );
+}
+
+/// However much there is, one question costs the hub a small page, and the pages together are the whole list in order.
+#[tokio::test]
+async fn long_lists_come_in_small_pages() {
+    const LOCKS: u64 = 600;
+    let served = Setup::memory()
+        .with(|config| {
+            config.locks.per_session_max = 1000;
+            config.limits.messages_burst = 10_000;
+        })
+        .start();
+    let mut ana = served.client("ana").await;
+    let mut held = Vec::new();
+    for n in 0..LOCKS {
+        let room = format!("room {}", n % 300);
+        ana.send(json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": format!("o{n}"), "room_id": room}));
+        held.push(ana.expect("lock_response").await["lock_id"].clone());
+    }
+    let page =
+        served.hub.ask(|reply| Ask::Locks { from: Bound::Unbounded, reply }).await.expect("a hub").expect("a page");
+    assert!(page.more && (1..=PAGE_ROWS_MAX).contains(&page.rows.len()), "{} rows", page.rows.len());
+    let locks = list(&served, "/v1/locks?limit=1000").await;
+    assert_eq!(locks.iter().map(|lock| lock["lock_id"].clone()).collect::<Vec<_>>(), held);
+    let rooms = list(&served, "/v1/rooms?limit=1000").await;
+    assert_eq!(rooms.len(), 300);
+    assert!(rooms.is_sorted_by_key(|room| room["room_id"].as_str().expect("an id").to_owned()));
+    assert!(rooms.iter().all(|room| room["locks"] == 2 && room["users"] == 0), "{rooms:?}");
+    assert_eq!(list(&served, "/v1/users").await[0]["locks"], LOCKS);
+
+    let mut cursor = String::new();
+    let mut seen = 0;
+    loop {
+        let answer = served.operate(Request::get(&format!("/v1/locks?limit=70{cursor}"))).await.ok();
+        seen += answer["items"].as_array().expect("items").len() as u64;
+        let Some(next) = answer["next_cursor"].as_str() else { break };
+        assert_eq!(seen % 70, 0);
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, LOCKS);
+    ana.close().await;
+    until("nothing is left", async || list(&served, "/v1/rooms").await.is_empty().then_some(())).await;
+    assert_eq!(list(&served, "/v1/locks").await.len(), 0);
 }
 
 /// With the token that the operator saw, a reason, and never otherwise; the victim learns by whom and why.

@@ -1,6 +1,22 @@
 //! What is damaged stays closed and is named; everything else works.
 
-use arxosrt_scenario::{Setup, Value, http::Request, json};
+use arxosrt_scenario::{Setup, Value, http::Request, json, until};
+
+#[tokio::test]
+async fn a_database_that_was_removed_is_noticed() {
+    let setup = Setup::embedded();
+    let served = setup.start();
+    assert_eq!(served.get("/ready").await.status, 200);
+    let (path, aside) = (setup.dir().join("arxosrt.db"), setup.dir().join("aside"));
+    std::fs::rename(&path, &aside).expect("it is there");
+    let ready = async || served.get("/ready").await;
+    until("it is noticed", async || (ready().await.status == 503).then_some(())).await;
+    assert_eq!(ready().await.json()["state"], "store_lost");
+    let status = served.operate(Request::get("/v1/status")).await.ok();
+    assert_eq!(status["object"]["state"], "store_lost", "{status}");
+    std::fs::rename(&aside, &path).expect("it is there");
+    until("so is its return", async || (ready().await.status == 200).then_some(())).await;
+}
 
 #[tokio::test]
 async fn a_damaged_log_closes_its_building_and_no_other() {
@@ -31,7 +47,8 @@ async fn a_damaged_log_closes_its_building_and_no_other() {
         asked += 1;
         message["id"] = json!(asked.to_string());
         ben.send(message);
-        ben.expect_where("its outcome", |m| m["request_id"] == asked.to_string()).await
+        let id = json!(asked.to_string());
+        ben.expect_where("its outcome", |m| m["request_id"] == id).await
     };
     let lock = |room: &str, thing: &str| json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": thing, "room_id": room});
     for message in [
