@@ -16,7 +16,9 @@ mod exposition;
 pub use exposition::CONTENT_TYPE;
 use instruments::{CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US};
 use labels::LOCK_TYPES;
-pub use labels::{DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport};
+pub use labels::{
+    DeliveryClass, LockOutcome, MessageType, ResumeResult, ResyncReason, StatusClass, Transport, WrittenBy,
+};
 
 use arxosrt_core::lock::LockType;
 
@@ -74,6 +76,10 @@ pub struct Metrics {
     pub messages_received: Counters<MessageType, { MessageType::COUNT }>,
     /// Frames written to clients.
     pub deliveries: Counters<DeliveryClass, { DeliveryClass::COUNT }>,
+    /// Writes at the ends of turns, each with all frames that a client had in the turn.
+    pub writes: Counters<WrittenBy, { WrittenBy::COUNT }>,
+    /// Threads that help the hub to write.
+    pub writers: Gauge,
     /// Latest-wins frames that were replaced before they were written.
     pub conflated: Counter,
     /// Frames dropped because an outbox was full. The client is told.
@@ -125,6 +131,8 @@ impl Metrics {
             sessions: Gauge::new(),
             messages_received: Counters::new(),
             deliveries: Counters::new(),
+            writes: Counters::new(),
+            writers: Gauge::new(),
             conflated: Counter::new(),
             outbox_drops: Counters::new(),
             resyncs: Counters::new(),

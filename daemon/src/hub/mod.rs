@@ -2,11 +2,12 @@
 //!
 //! One thread owns a [`Hub`]. Readers call it as bytes arrive; what they cause is encoded once into the turn's
 //! [`arena`] and noted at each receiver. [`Hub::end_turn`] then hands what must be durable to the store and writes to
-//! each connection once. Nobody is woken per receiver, and nothing is locked or counted per delivery.
+//! each connection once, with the help of [`writers`] where there are many. Nobody is woken per receiver, and nothing is
+//! locked or counted per delivery.
 //!
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `locking`: commands to buildings and what their answers mean;
-//! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
+//! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: the end of a turn, and slow clients;
 //! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket.
 
 pub mod answer;
@@ -27,6 +28,8 @@ pub mod speech;
 pub mod state;
 pub mod ticks;
 pub mod token;
+pub mod writers;
+pub mod writing;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -111,6 +114,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// The threads that help to write; none if the hub's own does it alone.
+    pub writers: Option<flush::FlushWriters>,
     /// Tells the world whether the daemon is ready.
     pub ready: tokio::sync::watch::Sender<ReadyState>,
 }
@@ -178,7 +183,8 @@ pub struct Hub {
     dirty: Vec<ConnKey>,
     /// So many of the dirty connections are written to in the flush that is under way.
     flushed: usize,
-    scratch: Vec<u8>,
+    /// Not here while they are at work.
+    writers: Option<flush::FlushWriters>,
     presence: Vec<(RoomKey, UserKey)>,
     /// Messages taken in since the start; the flusher looks whether more keep coming.
     pub messages: u64,
@@ -217,7 +223,8 @@ pub struct Hub {
 impl Hub {
     /// Builds the hub and folds what an earlier run left behind.
     pub fn new(parts: Parts) -> Result<Self, crate::store::StoreError> {
-        let Parts { settings, building, directory, store, tail, recovered, engine, metrics, clock, ready } = parts;
+        let Parts { settings, building, directory, store, tail, recovered, engine, metrics, clock, writers, ready } =
+            parts;
         let (now, wall) = (clock.mono(), clock.wall());
         let grace_ms = settings.grace_ms;
         let mut hub = Hub {
@@ -251,7 +258,7 @@ impl Hub {
             arena: Arena::default(),
             dirty: Vec::new(),
             flushed: 0,
-            scratch: Vec::new(),
+            writers,
             presence: Vec::new(),
             messages: 0,
             flush_wanted: Rc::new(Notify::new()),
@@ -277,6 +284,7 @@ impl Hub {
             ended: HashSet::new(),
         };
         hub.metrics.store_writable.set(1);
+        hub.metrics.writers.set(hub.writers.as_ref().map_or(0, |writers| writers.count() as u64));
         hub.recover(&recovered)?;
         Ok(hub)
     }

@@ -104,6 +104,14 @@ labels! {
         Latest = "latest",
     }
 
+    /// Who wrote to a client's socket.
+    WrittenBy "by" {
+        /// The hub's own thread.
+        Hub = "hub",
+        /// One of the threads that help it.
+        Writer = "writer",
+    }
+
     /// Why a client must reload a room.
     ResyncReason "reason" {
         /// The client's backlog of that room was dropped.
@@ -192,6 +200,7 @@ mod tests {
         check::<Transport>();
         check::<MessageType>();
         check::<DeliveryClass>();
+        check::<WrittenBy>();
         check::<ResyncReason>();
         check::<ResumeResult>();
         check::<StatusClass>();
