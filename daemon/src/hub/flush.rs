@@ -8,11 +8,10 @@
 //! takes more. Nobody else waits for it: not the other members of its rooms, not the turn.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arxosrt_core::wire::{code, outbound};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::oneshot;
 
 use super::arena::{Class, Span, text_frame};
@@ -50,8 +49,6 @@ pub type FlushWriters = Writers<Turn, Vec<Letter>>;
 pub struct Drain {
     /// The connection.
     pub key: ConnKey,
-    /// Where it is to be written.
-    pub sink: Arc<OwnedWriteHalf>,
     /// Ends when the connection is gone: its socket may never take another byte.
     pub gone: oneshot::Receiver<Infallible>,
 }
@@ -181,7 +178,6 @@ impl Hub {
             }
             return;
         }
-        let Some(sink) = conn.sink.clone() else { return };
         let backlog = match wrote {
             Wrote::All => return,
             Wrote::Dead => return self.socket_died(key),
@@ -192,7 +188,7 @@ impl Hub {
         conn.outbox.backlog = Some(Box::new(backlog));
         let (watch, gone) = oneshot::channel();
         conn.outbox.drain = Some(watch);
-        new_drains.push(Drain { key, sink, gone });
+        new_drains.push(Drain { key, gone });
         self.drains.push(key);
         if let Wrote::Bytes(n) = wrote {
             self.put_back(key, spans, n);
@@ -282,6 +278,15 @@ impl Hub {
     /// Nobody writes this connection's backlog any more.
     pub fn forget_drain(&mut self, key: ConnKey) {
         self.drains.retain(|k| *k != key);
+    }
+
+    /// Waits until the connection's socket takes bytes again; false if there is none any more.
+    pub fn poll_writable(&self, key: ConnKey, cx: &mut Context<'_>) -> Poll<bool> {
+        let conn = self.conns.get(key.slot as usize).filter(|conn| conn.serial == key.serial);
+        match conn.and_then(|conn| conn.sink.as_ref()) {
+            Some(sink) => sink.as_ref().poll_write_ready(cx).map(|ready| ready.is_ok()),
+            None => Poll::Ready(false),
+        }
     }
 
     /// The socket takes bytes again. True when nothing is left, or nobody is there.

@@ -68,7 +68,7 @@ pub struct Conn {
     /// Counts all connections.
     pub serial: u32,
     /// Where bytes go; dropped, which ends our side, when a closing connection has got its last ones.
-    pub sink: Option<Arc<OwnedWriteHalf>>,
+    pub sink: Option<OwnedWriteHalf>,
     /// Frames that wait for the end of the turn, or longer.
     pub outbox: Outbox,
     /// How frames are written.

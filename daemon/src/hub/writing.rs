@@ -4,10 +4,10 @@
 //! knows nothing of the hub, so any thread may do it; the hub decides what follows from how far it got.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use arxosrt_core::time::Wall;
 use arxosrt_core::wire::outbound;
+use socket2::SockRef;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::ConnKey;
@@ -51,7 +51,7 @@ pub struct Letter {
     /// The connection.
     pub key: ConnKey,
     /// Its socket.
-    pub sink: Arc<OwnedWriteHalf>,
+    pub sink: OwnedWriteHalf,
     /// The form that its frames take.
     pub form: Form,
     /// Its frames.
@@ -113,9 +113,15 @@ fn send(sink: &OwnedWriteHalf, bytes: &[u8], partly: impl FnOnce(usize, &[u8]) -
     }
 }
 
-/// How many bytes the socket takes now; none if it is dead. Tokio learns here that a socket is full, on whichever
-/// thread: that is what makes waiting for it to take more reliable.
+/// How many bytes the socket takes now; none if it is dead.
+///
+/// What Tokio remembers of a socket lies in memory that nothing else here touches, and with thousands of connections
+/// that costs more than the rest of a write that is ours. So it is asked only when the socket does not take anything: it
+/// tries once more and learns that the socket is full, on whichever thread, and waiting for it becomes reliable.
 pub fn try_write(sink: &OwnedWriteHalf, bytes: &[u8]) -> Option<usize> {
+    if let Ok(n) = SockRef::from(sink.as_ref()).send_with_flags(bytes, libc::MSG_NOSIGNAL) {
+        return Some(n);
+    }
     match sink.try_write(bytes) {
         Ok(n) => Some(n),
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Some(0),
