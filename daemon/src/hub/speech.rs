@@ -29,6 +29,11 @@ pub(super) enum Account {
 const FLOODING_BURSTS: u64 = 10;
 
 impl Hub {
+    /// Does the hub want to hear more from this connection?
+    pub fn is_open(&mut self, key: ConnKey) -> bool {
+        self.conn(key).is_some_and(|conn| conn.phase == Phase::Open)
+    }
+
     /// Bytes have arrived that are a sign of life, whatever they say.
     pub fn heard(&mut self, key: ConnKey) {
         let now = self.now;
