@@ -7,6 +7,7 @@
 //! A connection that does not take all of its bytes gets a backlog and a short-lived task that waits until the socket
 //! takes more. Nobody else waits for it: not the other members of its rooms, not the turn.
 
+use std::cell::OnceCell;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -56,7 +57,9 @@ pub struct Drain {
 impl Hub {
     /// Closes the books of the turn: presence is encoded, what was decided goes to the store.
     pub fn end_turn(&mut self) {
-        self.tick_clock();
+        if !std::mem::take(&mut self.clock_read) {
+            self.tick_clock();
+        }
         self.tell_presence();
         self.close_batch();
     }
@@ -68,8 +71,12 @@ impl Hub {
         self.close_batch();
         // Whoever keeps the turn from ending with ever more frames is not let in until it has ended.
         let hurry = self.arena.waiting_bytes() > ARENA_BYTES_MAX;
-        let began = Instant::now();
-        let over = || !hurry && began.elapsed() > SLICE;
+        // Most turns write to a few connections and never look at the clock.
+        let began = OnceCell::new();
+        let over = || {
+            let now = Instant::now();
+            !hurry && now - *began.get_or_init(|| now) > SLICE
+        };
         let mut written = 0;
         while self.flushed < self.dirty.len() {
             let left = self.dirty.len() - self.flushed;

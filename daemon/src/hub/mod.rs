@@ -158,6 +158,8 @@ pub struct Hub {
     clock: Clock,
     now: Mono,
     wall: Wall,
+    /// Readers have read the clocks in the turn that is under way.
+    clock_read: bool,
     started: Wall,
     tokens: Arc<TokenSource>,
     signer: token::Signer,
@@ -238,6 +240,7 @@ impl Hub {
             clock,
             now,
             wall,
+            clock_read: false,
             started: wall,
             tokens: Arc::new(TokenSource::after(Token(recovered.last_token))),
             signer: token::Signer::new(recovered.session_key),
@@ -289,11 +292,23 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Reads both clocks; called once for each input.
+    /// Reads both clocks; called for each input but what clients say.
     #[inline]
     pub fn tick_clock(&mut self) {
         self.now = self.clock.mono().max(self.now);
         self.wall = self.clock.wall();
+    }
+
+    /// Reads both clocks for the first thing that is read in a turn. What follows in the same turn has come at the same
+    /// time: a turn takes in messages for `hub.turn_budget_us` at most.
+    #[inline]
+    pub fn tick_clock_in_turn(&mut self) {
+        if !self.clock_read {
+            self.tick_clock();
+            self.clock_read = true;
+            // Only the turn's end has the clocks read again, so there must be one.
+            self.want_turn();
+        }
     }
 
     /// Notified when somebody has something to write.

@@ -198,7 +198,7 @@ impl Receiver for ToHub<'_> {
 /// Carries out what the bytes say.
 fn take_in(hub: &SharedHub, key: ConnKey, decoder: &mut Option<Box<Decoder>>, bytes: &[u8]) -> Next {
     let mut hub = hub.borrow_mut();
-    hub.tick_clock();
+    hub.tick_clock_in_turn();
     hub.heard(key);
     let next = match decoder {
         Some(decoder) => decoder.feed(bytes, &mut ToHub { hub: &mut hub, key }),
