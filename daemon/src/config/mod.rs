@@ -271,7 +271,7 @@ pub enum Auto {
     Auto,
 }
 
-/// More writers are not chosen by `auto`: the hub's thread could not feed them.
+/// `auto` goes no further: what more of them would bring has not been measured.
 const CHOSEN_WRITERS_MAX: usize = 8;
 
 impl Default for Writers {
