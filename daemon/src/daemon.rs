@@ -24,6 +24,8 @@ use crate::http::serve::{Rewind, serve_connection};
 use crate::http::{HttpContext, HttpLimits, router};
 use crate::hub::ask::{Ask, HubHandle};
 use crate::hub::settings::{RECLAIM_LEAST_MS, Settings};
+use crate::hub::writers::Writers;
+use crate::hub::writing::write_all;
 use crate::hub::{Clock, Parts, ReadyState, outbox};
 use crate::metrics::Metrics;
 use crate::origin;
@@ -138,6 +140,14 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let building = Arc::new(building_settings(&config));
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let writers = match config.hub.writers.count(cpus) {
+        0 => None,
+        count => Some(
+            Writers::start(count, write_all)
+                .map_err(|e| StartError::new(Exit::System, format!("hub.writers: no {count} threads: {e}")))?,
+        ),
+    };
     let (started, has_started) = std::sync::mpsc::sync_channel(1);
     let core = Core {
         parts: Parts {
@@ -151,6 +161,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
             engine,
             metrics: metrics.clone(),
             clock,
+            writers,
             ready: ready_in,
         },
         listener,

@@ -18,7 +18,7 @@ use instruments::{CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, His
 use labels::LOCK_TYPES;
 pub use labels::{
     DeliveryClass, EditResult, LockOutcome, MessageType, ResumeResult, ResyncReason, SettledHow, SeverityLabel, StatusClass,
-    Transport,
+    Transport, WrittenBy,
 };
 
 use arxosrt_core::lock::LockType;
@@ -77,6 +77,10 @@ pub struct Metrics {
     pub messages_received: Counters<MessageType, { MessageType::COUNT }>,
     /// Frames written to clients.
     pub deliveries: Counters<DeliveryClass, { DeliveryClass::COUNT }>,
+    /// Writes at the ends of turns, each with all frames that a client had in the turn.
+    pub writes: Counters<WrittenBy, { WrittenBy::COUNT }>,
+    /// Threads that help the hub to write.
+    pub writers: Gauge,
     /// Latest-wins frames that were replaced before they were written.
     pub conflated: Counter,
     /// Frames dropped because an outbox was full. The client is told.
@@ -160,6 +164,8 @@ impl Metrics {
             sessions: Gauge::new(),
             messages_received: Counters::new(),
             deliveries: Counters::new(),
+            writes: Counters::new(),
+            writers: Gauge::new(),
             conflated: Counter::new(),
             outbox_drops: Counters::new(),
             resyncs: Counters::new(),

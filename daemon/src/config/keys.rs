@@ -56,6 +56,7 @@ pub const KEYS: &[Key] = &[
     key("hub.control_bytes_max", Kind::Integer(4096, GIB)),
     key("hub.resync_window_ms", Kind::Integer(0, HOUR_MS)),
     key("hub.turn_budget_us", Kind::Integer(0, 100_000)),
+    key("hub.writers", Kind::AutoOr(0, 64)),
     key("hub.history_events_max", Kind::Integer(0, MILLION)),
     key("hub.history_bytes_max", Kind::Integer(0, GIB)),
     key("hub.dedup_ms", Kind::Integer(0, HOUR_MS)),

@@ -224,6 +224,8 @@ pub struct Hub {
     pub resync_window_ms: u64,
     /// How long the hub takes in messages before it writes.
     pub turn_budget_us: u64,
+    /// How many threads help the hub to write.
+    pub writers: Writers,
     /// How many events a room remembers for clients that come back.
     pub history_events_max: usize,
     /// How many bytes of events a room remembers for clients that come back.
@@ -248,11 +250,50 @@ impl Default for Hub {
             control_bytes_max: 256 << 10,
             resync_window_ms: 60_000,
             turn_budget_us: 500,
+            writers: Writers::default(),
             history_events_max: 1024,
             history_bytes_max: 1 << 20,
             dedup_ms: 300_000,
             reconnect_min_ms: 500,
             reconnect_max_ms: 20_000,
+        }
+    }
+}
+
+/// How many threads help the hub to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Writers {
+    /// As many as the machine is good for.
+    Chosen(Auto),
+    /// So many.
+    Exactly(usize),
+}
+
+/// The word for a number that the daemon chooses itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auto {
+    /// The word.
+    Auto,
+}
+
+/// `auto` goes no further: what more of them would bring has not been measured.
+const CHOSEN_WRITERS_MAX: usize = 8;
+
+impl Default for Writers {
+    fn default() -> Self {
+        Writers::Chosen(Auto::Auto)
+    }
+}
+
+impl Writers {
+    /// How many that is on a machine with `cpus` processors. Two are the hub and everything beside it.
+    pub fn count(self, cpus: usize) -> usize {
+        match self {
+            Writers::Exactly(count) => count,
+            Writers::Chosen(Auto::Auto) if cpus <= 2 => 0,
+            Writers::Chosen(Auto::Auto) => (cpus / 2).min(CHOSEN_WRITERS_MAX),
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Kind {
     Flag,
     /// An integer from the first to the second.
     Integer(u64, u64),
+    /// `auto`, or an integer from the first to the second.
+    AutoOr(u64, u64),
     /// At most [`LIST_MAX`] integers from the first to the second.
     Integers(u64, u64),
     /// One of these words.
@@ -39,6 +41,9 @@ pub enum Kind {
     Address,
 }
 
+/// The word that leaves a number to the daemon.
+const AUTO: &str = "auto";
+
 /// How many items a list may have.
 pub const LIST_MAX: usize = 64;
 
@@ -50,6 +55,8 @@ impl Key {
         match (self.kind, &value) {
             (Kind::Flag, Value::Boolean(_)) => Ok(value),
             (Kind::Integer(min, max), Value::Integer(n)) => self.in_bounds(path, *n, min, max).map(|()| value),
+            (Kind::AutoOr(..), Value::String(text)) if text == AUTO => Ok(value),
+            (Kind::AutoOr(min, max), Value::Integer(n)) => self.in_bounds(path, *n, min, max).map(|()| value),
             (Kind::Integers(min, max), Value::Array(items)) => {
                 self.short_enough(items)?;
                 for (at, item) in items.iter().enumerate() {
@@ -89,7 +96,7 @@ impl Key {
                 "false" | "no" | "off" | "0" => Value::Boolean(false),
                 _ => Value::String(text.to_owned()),
             },
-            Kind::Integer(..) => toml().unwrap_or_else(|| Value::String(text.to_owned())),
+            Kind::Integer(..) | Kind::AutoOr(..) => toml().unwrap_or_else(|| Value::String(text.to_owned())),
             Kind::Integers(..) | Kind::Names => match toml() {
                 Some(list @ Value::Array(_)) => list,
                 _ => self.listed(text),
@@ -115,6 +122,7 @@ impl Key {
     fn mismatch(&self, value: &Value) -> Refusal {
         let meant = match (self.kind, value) {
             (Kind::Word(words), Value::String(text)) => nearest(&text.to_lowercase(), words.iter().copied()),
+            (Kind::AutoOr(..), Value::String(text)) => nearest(&text.to_lowercase(), [AUTO]),
             _ => None,
         };
         Refusal {
@@ -158,6 +166,7 @@ impl Key {
         match self.kind {
             Kind::Flag => "true or false".to_owned(),
             Kind::Integer(min, max) => format!("an integer from {min} to {max}{unit}"),
+            Kind::AutoOr(min, max) => format!("\"{AUTO}\" or an integer from {min} to {max}{unit}"),
             Kind::Integers(min, max) => format!("a list of integers from {min} to {max}{unit}"),
             Kind::Word(words) => {
                 let mut text = String::new();
@@ -218,6 +227,8 @@ mod tests {
         let read = |path: &str, text: &str| find(path).unwrap().read(text);
         assert_eq!(read("http.insecure", "YES"), Ok(Value::Boolean(true)));
         assert_eq!(read("http.insecure", "0"), Ok(Value::Boolean(false)));
+        assert_eq!(read("hub.writers", "auto"), Ok(Value::String("auto".into())));
+        assert_eq!(read("hub.writers", "3"), Ok(Value::Integer(3)));
         assert_eq!(read("http.listen", "localhost:1"), Ok(Value::String("127.0.0.1:1".into())));
         assert_eq!(read("http.listen", "\"[::1]:0\""), Ok(Value::String("[::1]:0".into())));
         assert_eq!(read("store.path", "true"), Ok(Value::String("true".into())));
@@ -236,6 +247,8 @@ mod tests {
             ("hub.turn_budget_us", "100001", "`hub.turn_budget_us` is 100001 µs, the most allowed is 100000 µs"),
             ("limits.messages_per_s", "0", "`limits.messages_per_s` is 0, the least allowed is 1"),
             ("locks.ttl_s", "5m", "`locks.ttl_s` must be an integer from 1 to 86400 s, not \"5m\""),
+            ("hub.writers", "65", "`hub.writers` is 65, the most allowed is 64"),
+            ("hub.writers", "all", "`hub.writers` must be \"auto\" or an integer from 0 to 64, not \"all\""),
             ("http.insecure", "maybe", "`http.insecure` must be true or false, not \"maybe\""),
             ("engine.kind", "sqlite", "`engine.kind` must be \"embedded\" or \"memory\", not \"sqlite\""),
             ("locks.warn_s", "[60, 0]", "`locks.warn_s[1]` is 0 s, the least allowed is 1 s"),

@@ -96,7 +96,7 @@ impl Hub {
         let slot = entry.key() as u32;
         entry.insert(Conn {
             serial,
-            sink: Some(Rc::new(sink)),
+            sink: Some(sink),
             outbox: Default::default(),
             encoding,
             phase: Phase::Open,

@@ -1,23 +1,28 @@
 //! The end of a turn: what was gathered is written, one write per connection.
 //!
+//! A write costs fifteen times what everything before it costs, and nearly all of it in the kernel. So when many
+//! connections are to be written to, [`super::writers`] take part: the hub lends them the sockets and the turn's arena,
+//! and does nothing else until all have come back. What follows from a write is the hub's business alone.
+//!
 //! A connection that does not take all of its bytes gets a backlog and a short-lived task that waits until the socket
 //! takes more. Nobody else waits for it: not the other members of its rooms, not the turn.
 
+use std::cell::OnceCell;
 use std::convert::Infallible;
-use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use arxosrt_core::time::Wall;
 use arxosrt_core::wire::{code, outbound};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::oneshot;
 
-use super::arena::{Class, Span, payloads, text_frame, text_frames};
-use super::outbox::{Backlog, Overflow, unwritten};
+use super::arena::{Class, Span, text_frame};
+use super::outbox::{Backlog, Overflow, Spans, unwritten};
 use super::state::End;
 use super::state::{Encoding, Membership, Phase};
+use super::writers::Writers;
+use super::writing::{Letter, Turn, Wrote, as_events, try_write, write};
 use super::{ConnKey, Hub};
-use crate::metrics::{DeliveryClass, ResyncReason};
+use crate::metrics::{DeliveryClass, ResyncReason, WrittenBy};
 
 /// A turn that has written for so long lets readers and timers in before it goes on.
 const SLICE: Duration = Duration::from_millis(2);
@@ -28,60 +33,33 @@ const ARENA_BYTES_MAX: usize = 8 << 20;
 /// How many connections are written to between two looks at the clock.
 const WRITES_PER_LOOK: usize = 64;
 
+/// One more thread takes part for each so many connections. Waking it costs the hub as much as six writes, and it is
+/// there as late as twenty.
+const CONNECTIONS_PER_WRITER: usize = 64;
+
+/// How many connections a share has. Whoever is done last is waited for by all, so a share is short.
+const LETTERS_PER_SHARE: usize = 16;
+
 /// How much of a backlog is written before others get their turn.
 const DRAIN_BYTES: usize = 256 * 1024;
+
+/// The hub's writers.
+pub type FlushWriters = Writers<Turn, Vec<Letter>>;
 
 /// A connection that has just got a backlog.
 pub struct Drain {
     /// The connection.
     pub key: ConnKey,
-    /// Where it is to be written.
-    pub sink: Rc<OwnedWriteHalf>,
     /// Ends when the connection is gone: its socket may never take another byte.
     pub gone: oneshot::Receiver<Infallible>,
-}
-
-/// What a write attempt came to.
-enum Wrote {
-    Bytes(usize),
-    Dead,
-}
-
-fn try_write(sink: &OwnedWriteHalf, bytes: &[u8]) -> Wrote {
-    match sink.try_write(bytes) {
-        Ok(n) => Wrote::Bytes(n),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Wrote::Bytes(0),
-        Err(_) => Wrote::Dead,
-    }
-}
-
-/// Text frames as server-sent events: one `data` line each. An empty message is a comment, which keeps the way open.
-fn as_sse(frames: &[u8], out: &mut Vec<u8>) {
-    for payload in payloads(frames) {
-        if payload.is_empty() {
-            out.extend_from_slice(b": ping\n\n");
-            continue;
-        }
-        out.extend_from_slice(b"data: ");
-        // Line breaks between the tokens of a relayed JSON value mean nothing there and end a field here.
-        out.extend(payload.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
-        out.extend_from_slice(b"\n\n");
-    }
-}
-
-/// Several text frames as one `batch` message. False if there is only one, or something else among them.
-fn as_batch(frames: &[u8], at: Wall, out: &mut Vec<u8>) -> bool {
-    let several = text_frames(frames).is_some_and(|n| n > 1);
-    if several {
-        text_frame(out, |out| outbound::batch(out, at, payloads(frames)));
-    }
-    several
 }
 
 impl Hub {
     /// Closes the books of the turn: presence is encoded, what was decided goes to the store.
     pub fn end_turn(&mut self) {
-        self.tick_clock();
+        if !std::mem::take(&mut self.clock_read) {
+            self.tick_clock();
+        }
         self.tell_presence();
         self.close_batch();
     }
@@ -93,81 +71,134 @@ impl Hub {
         self.close_batch();
         // Whoever keeps the turn from ending with ever more frames is not let in until it has ended.
         let hurry = self.arena.waiting_bytes() > ARENA_BYTES_MAX;
-        let began = Instant::now();
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut done = 0;
+        // Most turns write to a few connections and never look at the clock.
+        let began = OnceCell::new();
+        let over = || {
+            let now = Instant::now();
+            !hurry && now - *began.get_or_init(|| now) > SLICE
+        };
+        let mut written = 0;
         while self.flushed < self.dirty.len() {
-            let key = self.dirty[self.flushed];
-            self.flushed += 1;
-            self.flush_conn(key, &mut scratch, new_drains);
-            done += 1;
-            if !hurry && done % WRITES_PER_LOOK == 0 && began.elapsed() > SLICE {
-                self.scratch = scratch;
-                return false;
+            let left = self.dirty.len() - self.flushed;
+            if left >= CONNECTIONS_PER_WRITER
+                && let Some(mut writers) = self.writers.take()
+            {
+                self.flush_together(&mut writers, left / CONNECTIONS_PER_WRITER, over, new_drains);
+                self.writers = Some(writers);
+            } else {
+                written += u64::from(self.flush_next(new_drains));
+                if !self.flushed.is_multiple_of(WRITES_PER_LOOK) {
+                    continue;
+                }
+            }
+            if over() {
+                break;
             }
         }
-        scratch.clear();
-        if scratch.capacity() > DRAIN_BYTES {
-            scratch = Vec::new();
+        self.metrics.writes.add(WrittenBy::Hub, written);
+        if self.flushed < self.dirty.len() {
+            return false;
         }
-        self.scratch = scratch;
         self.dirty.clear();
         self.flushed = 0;
         self.arena.clear();
         true
     }
 
-    fn flush_conn(&mut self, key: ConnKey, scratch: &mut Vec<u8>, new_drains: &mut Vec<Drain>) {
-        let Some(conn) = self.conns.get_mut(key.slot as usize).filter(|conn| conn.serial == key.serial) else { return };
-        conn.dirty = false;
-        let spans = conn.outbox.take();
+    /// Writes to the next connection, unless it is gone or has a backlog.
+    fn flush_next(&mut self, new_drains: &mut Vec<Drain>) -> bool {
+        let Some((key, spans)) = self.next_dirty() else { return false };
+        let conn = &mut self.conns[key.slot as usize];
         if conn.outbox.backlog.is_some() {
             self.put_back(key, &spans, 0);
+            return false;
+        }
+        let Some(sink) = &conn.sink else { return false };
+        let wrote = write(&self.arena, self.wall, conn.form(), &spans, sink);
+        self.written(key, &spans, wrote, new_drains);
+        true
+    }
+
+    /// Writes to the connections that are left until the slice is over, with the help of others.
+    fn flush_together(
+        &mut self,
+        writers: &mut FlushWriters,
+        helpers: usize,
+        over: impl Fn() -> bool,
+        new_drains: &mut Vec<Drain>,
+    ) {
+        let turn = Turn { arena: std::mem::take(&mut self.arena), at: self.wall };
+        let mut behind = Vec::new();
+        let (turn, done) = writers.round(turn, helpers, || {
+            if over() {
+                return None;
+            }
+            let mut letters = Vec::with_capacity(LETTERS_PER_SHARE);
+            while letters.len() < LETTERS_PER_SHARE && self.flushed < self.dirty.len() {
+                let Some((key, spans)) = self.next_dirty() else { continue };
+                let conn = &mut self.conns[key.slot as usize];
+                if conn.outbox.backlog.is_some() {
+                    behind.push((key, spans));
+                } else if let Some(sink) = conn.sink.take() {
+                    letters.push(Letter { key, sink, form: conn.form(), spans, wrote: Wrote::Dead });
+                }
+            }
+            (!letters.is_empty()).then_some(letters)
+        });
+        self.arena = turn.arena;
+        let count = |shares: &[Vec<Letter>]| shares.iter().map(|letters| letters.len() as u64).sum();
+        self.metrics.writes.add(WrittenBy::Hub, count(&done.own));
+        self.metrics.writes.add(WrittenBy::Writer, count(&done.others));
+        // First every connection is whole again; what follows for one of them may concern all.
+        let mut unfinished = Vec::new();
+        for Letter { key, sink, spans, wrote, .. } in done.own.into_iter().chain(done.others).flatten() {
+            let conn = &mut self.conns[key.slot as usize];
+            conn.sink = Some(sink);
+            match wrote {
+                Wrote::All if conn.phase == Phase::Open => {}
+                _ => unfinished.push((key, spans, wrote)),
+            }
+        }
+        for (key, spans, wrote) in unfinished {
+            self.written(key, &spans, wrote, new_drains);
+        }
+        for (key, spans) in behind {
+            self.put_back(key, &spans, 0);
+        }
+    }
+
+    /// The next connection that is to be written to, if it is still there, and what it is to be sent.
+    fn next_dirty(&mut self) -> Option<(ConnKey, Spans)> {
+        let key = self.dirty[self.flushed];
+        self.flushed += 1;
+        let conn = self.conn(key)?;
+        conn.dirty = false;
+        Some((key, conn.outbox.take()))
+    }
+
+    /// What follows from a write.
+    fn written(&mut self, key: ConnKey, spans: &[Span], wrote: Wrote, new_drains: &mut Vec<Drain>) {
+        let Some(conn) = self.conn(key) else { return };
+        if let Wrote::All = wrote {
+            if conn.phase == Phase::Closing {
+                conn.sink = None;
+            }
             return;
         }
-        let Some(sink) = conn.sink.clone() else { return };
-        let bytes = match (conn.encoding, &spans[..]) {
-            (Encoding::WebSocket, many) if conn.features.batch => {
-                scratch.clear();
-                many.iter().for_each(|span| scratch.extend_from_slice(self.arena.bytes(*span)));
-                let mut together = Vec::new();
-                if as_batch(scratch, self.wall, &mut together) {
-                    std::mem::swap(scratch, &mut together);
-                }
-                &scratch[..]
-            }
-            (Encoding::WebSocket, [one]) => self.arena.bytes(*one),
-            (Encoding::WebSocket, many) => {
-                scratch.clear();
-                many.iter().for_each(|span| scratch.extend_from_slice(self.arena.bytes(*span)));
-                &scratch[..]
-            }
-            (Encoding::Sse, many) => {
-                scratch.clear();
-                many.iter().for_each(|span| as_sse(self.arena.bytes(*span), scratch));
-                &scratch[..]
-            }
+        let backlog = match wrote {
+            Wrote::All => return,
+            Wrote::Dead => return self.socket_died(key),
+            Wrote::Bytes(_) => Backlog::default(),
+            // Frames that were written otherwise than they lie in the arena: their rest is one begun frame.
+            Wrote::Rest(ref rest) => Backlog::starting_with(rest),
         };
-        match try_write(&sink, bytes) {
-            Wrote::Bytes(n) if n == bytes.len() => {
-                if conn.phase == Phase::Closing {
-                    conn.sink = None;
-                }
-            }
-            Wrote::Bytes(n) => {
-                let (watch, gone) = oneshot::channel();
-                new_drains.push(Drain { key, sink, gone });
-                self.drains.push(key);
-                conn.outbox.drain = Some(watch);
-                if conn.encoding == Encoding::Sse || conn.features.batch {
-                    // Frames that were written otherwise than they lie in the arena: their rest is one begun frame.
-                    conn.outbox.backlog = Some(Box::new(Backlog::starting_with(&bytes[n..])));
-                } else {
-                    conn.outbox.backlog = Some(Box::default());
-                    self.put_back(key, &spans, n);
-                }
-            }
-            Wrote::Dead => self.socket_died(key),
+        conn.outbox.backlog = Some(Box::new(backlog));
+        let (watch, gone) = oneshot::channel();
+        conn.outbox.drain = Some(watch);
+        new_drains.push(Drain { key, gone });
+        self.drains.push(key);
+        if let Wrote::Bytes(n) = wrote {
+            self.put_back(key, spans, n);
         }
     }
 
@@ -197,7 +228,7 @@ impl Hub {
             let mut bytes = self.arena.bytes(span);
             if conn.encoding == Encoding::Sse && !matches!(class, Class::Latest { .. }) {
                 converted.clear();
-                as_sse(bytes, &mut converted);
+                as_events(bytes, &mut converted);
                 bytes = &converted;
             }
             if matches!(class, Class::Latest { .. }) {
@@ -235,7 +266,7 @@ impl Hub {
         let conn = &mut self.conns[key.slot as usize];
         if conn.encoding == Encoding::Sse {
             let ws = std::mem::take(&mut frame);
-            as_sse(&ws, &mut frame);
+            as_events(&ws, &mut frame);
         }
         if let Some(backlog) = &mut conn.outbox.backlog {
             let _ = backlog.push(Class::Control, None, &frame, &self.settings.outbox);
@@ -254,6 +285,15 @@ impl Hub {
     /// Nobody writes this connection's backlog any more.
     pub fn forget_drain(&mut self, key: ConnKey) {
         self.drains.retain(|k| *k != key);
+    }
+
+    /// Waits until the connection's socket takes bytes again; false if there is none any more.
+    pub fn poll_writable(&self, key: ConnKey, cx: &mut Context<'_>) -> Poll<bool> {
+        let conn = self.conns.get(key.slot as usize).filter(|conn| conn.serial == key.serial);
+        match conn.and_then(|conn| conn.sink.as_ref()) {
+            Some(sink) => sink.as_ref().poll_write_ready(cx).map(|ready| ready.is_ok()),
+            None => Poll::Ready(false),
+        }
     }
 
     /// The socket takes bytes again. True when nothing is left, or nobody is there.
@@ -288,7 +328,7 @@ impl Hub {
                 }
                 if encoding == Encoding::Sse {
                     let ws = std::mem::take(&mut frames);
-                    as_sse(&ws, &mut frames);
+                    as_events(&ws, &mut frames);
                 }
                 let conn = &mut self.conns[key.slot as usize];
                 conn.outbox.backlog = Some(Box::new(Backlog::starting_with(&frames)));
@@ -296,15 +336,15 @@ impl Hub {
             }
             let Some(sink) = &conn.sink else { return true };
             match try_write(sink, bytes) {
-                Wrote::Bytes(0) => return false,
-                Wrote::Bytes(n) => {
+                Some(0) => return false,
+                Some(n) => {
                     backlog.advance(n);
                     written += n;
                     if written > DRAIN_BYTES {
                         return false;
                     }
                 }
-                Wrote::Dead => {
+                None => {
                     conn.outbox.backlog = None;
                     self.drains.retain(|k| *k != key);
                     self.socket_died(key);
@@ -312,34 +352,5 @@ impl Hub {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn several_messages_travel_as_one_batch_and_control_frames_as_they_are() {
-        let (mut frames, mut out) = (Vec::new(), Vec::new());
-        text_frame(&mut frames, |out| out.extend_from_slice(b"{\"a\":1}"));
-        assert!(!as_batch(&frames, Wall(0), &mut out));
-        text_frame(&mut frames, |out| out.extend_from_slice(b"{\"b\":2}"));
-        assert!(as_batch(&frames, Wall(0), &mut out));
-        let payload = payloads(&out).next().expect("a frame");
-        let value: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
-        assert_eq!(value["messages"], serde_json::json!([{"a": 1}, {"b": 2}]));
-        frames.extend_from_slice(&super::super::arena::PING);
-        assert!(!as_batch(&frames, Wall(0), &mut Vec::new()));
-    }
-
-    #[test]
-    fn events_hold_no_line_breaks() {
-        let mut frames = Vec::new();
-        text_frame(&mut frames, |out| out.extend_from_slice(b"{\"a\":\n 1}"));
-        text_frame(&mut frames, |_| {});
-        let mut out = Vec::new();
-        as_sse(&frames, &mut out);
-        assert_eq!(out, b"data: {\"a\":  1}\n\n: ping\n\n");
     }
 }

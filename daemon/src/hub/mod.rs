@@ -2,12 +2,14 @@
 //!
 //! One thread owns a [`Hub`]. Readers call it as bytes arrive; what they cause is encoded once into the turn's
 //! [`arena`] and noted at each receiver. [`Hub::end_turn`] then hands what must be durable to the store and writes to
-//! each connection once. Nobody is woken per receiver, and nothing is locked or counted per delivery.
+//! each connection once, with the help of [`writers`] where there are many. Nobody is woken per receiver, and nothing is
+//! locked or counted per delivery.
 //!
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `editing`: edits and their documents; `conflicts`: who hears of which;
 //!   `locking`: commands to buildings and what their answers mean;
-//! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: writing, and slow clients;
+//! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: the end of a turn, and slow
+//!   clients;
 //! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `lists`: their
 //!   lists; `operate`: what they change, with its record.
 
@@ -34,6 +36,8 @@ pub mod speech;
 pub mod state;
 pub mod ticks;
 pub mod token;
+pub mod writers;
+pub mod writing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -137,6 +141,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// The threads that help to write; none if the hub's own does it alone.
+    pub writers: Option<flush::FlushWriters>,
     /// Tells the world whether the daemon is ready.
     pub ready: tokio::sync::watch::Sender<ReadyState>,
 }
@@ -180,6 +186,8 @@ pub struct Hub {
     clock: Clock,
     now: Mono,
     wall: Wall,
+    /// Readers have read the clocks in the turn that is under way.
+    clock_read: bool,
     started: Wall,
     tokens: Arc<TokenSource>,
     signer: token::Signer,
@@ -218,7 +226,8 @@ pub struct Hub {
     dirty: Vec<ConnKey>,
     /// So many of the dirty connections are written to in the flush that is under way.
     flushed: usize,
-    scratch: Vec<u8>,
+    /// Not here while they are at work.
+    writers: Option<flush::FlushWriters>,
     presence: Vec<(RoomKey, UserKey)>,
     /// Messages taken in since the start; the flusher looks whether more keep coming.
     pub messages: u64,
@@ -257,7 +266,7 @@ pub struct Hub {
 impl Hub {
     /// Builds the hub and folds what an earlier run left behind.
     pub fn new(parts: Parts) -> Result<Self, crate::store::StoreError> {
-        let Parts { settings, building, directory, origin, store, tail, recovered, engine, metrics, clock, ready } =
+        let Parts { settings, building, directory, origin, store, tail, recovered, engine, metrics, clock, writers, ready } =
             parts;
         let (now, wall) = (clock.mono(), clock.wall());
         let grace_ms = settings.grace_ms;
@@ -277,6 +286,7 @@ impl Hub {
             clock,
             now,
             wall,
+            clock_read: false,
             started: wall,
             tokens: Arc::new(TokenSource::after(Token(recovered.last_token))),
             signer: token::Signer::new(recovered.session_key),
@@ -299,7 +309,7 @@ impl Hub {
             arena: Arena::default(),
             dirty: Vec::new(),
             flushed: 0,
-            scratch: Vec::new(),
+            writers,
             presence: Vec::new(),
             messages: 0,
             flush_wanted: Rc::new(Notify::new()),
@@ -325,15 +335,28 @@ impl Hub {
             ended: HashSet::new(),
         };
         hub.metrics.store_writable.set(1);
+        hub.metrics.writers.set(hub.writers.as_ref().map_or(0, |writers| writers.count() as u64));
         hub.recover(&recovered)?;
         Ok(hub)
     }
 
-    /// Reads both clocks; called once for each input.
+    /// Reads both clocks; called for each input but what clients say.
     #[inline]
     pub fn tick_clock(&mut self) {
         self.now = self.clock.mono().max(self.now);
         self.wall = self.clock.wall();
+    }
+
+    /// Reads both clocks for the first thing that is read in a turn. What follows in the same turn has come at the same
+    /// time: a turn takes in messages for `hub.turn_budget_us` at most.
+    #[inline]
+    pub fn tick_clock_in_turn(&mut self) {
+        if !self.clock_read {
+            self.tick_clock();
+            self.clock_read = true;
+            // Only the turn's end has the clocks read again, so there must be one.
+            self.want_turn();
+        }
     }
 
     /// Notified when somebody has something to write.

@@ -39,10 +39,13 @@ pub enum Overflow {
     Control,
 }
 
+/// Stretches of the arena, in the order in which they go to one connection.
+pub type Spans = SmallVec<[Span; 2]>;
+
 /// The frames of this turn for one connection.
 #[derive(Default)]
 pub struct Outbox {
-    spans: SmallVec<[Span; 2]>,
+    spans: Spans,
     /// What earlier turns could not write.
     pub backlog: Option<Box<Backlog>>,
     /// Held for whoever writes the backlog, and never sent anything: when it is dropped, the connection is gone.
@@ -76,7 +79,7 @@ impl Outbox {
     }
 
     /// Takes the spans of this turn.
-    pub fn take(&mut self) -> SmallVec<[Span; 2]> {
+    pub fn take(&mut self) -> Spans {
         std::mem::take(&mut self.spans)
     }
 }

@@ -33,6 +33,11 @@ const FLOODING_BURSTS: u64 = 10;
 const HISTORY_BYTES_PER_MESSAGE: u64 = 16 * 1024;
 
 impl Hub {
+    /// Does the hub want to hear more from this connection?
+    pub fn is_open(&mut self, key: ConnKey) -> bool {
+        self.conn(key).is_some_and(|conn| conn.phase == Phase::Open)
+    }
+
     /// Bytes have arrived that are a sign of life, whatever they say.
     pub fn heard(&mut self, key: ConnKey) {
         let now = self.now;

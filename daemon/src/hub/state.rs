@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::outbox::Outbox;
+use super::writing::Form;
 
 /// A room's key in the hub.
 pub type RoomKey = u32;
@@ -67,7 +68,7 @@ pub struct Conn {
     /// Counts all connections.
     pub serial: u32,
     /// Where bytes go; dropped, which ends our side, when a closing connection has got its last ones.
-    pub sink: Option<Rc<OwnedWriteHalf>>,
+    pub sink: Option<OwnedWriteHalf>,
     /// Frames that wait for the end of the turn, or longer.
     pub outbox: Outbox,
     /// How frames are written.
@@ -109,6 +110,17 @@ pub struct Conn {
     pub close_code: u16,
     /// Woken when the reader must stop.
     pub stop: Option<Rc<tokio::sync::Notify>>,
+}
+
+impl Conn {
+    /// The form that frames take on their way to it.
+    pub fn form(&self) -> Form {
+        match self.encoding {
+            Encoding::Sse => Form::Events,
+            Encoding::WebSocket if self.features.batch => Form::Batch,
+            Encoding::WebSocket => Form::Frames,
+        }
+    }
 }
 
 /// A room that a session is in.

@@ -38,6 +38,8 @@ impl Collector for Metrics {
         page.gauge("sessions", "Sessions, suspended ones included", &self.sessions)?;
         page.counters("messages_received", "Messages from clients", &self.messages_received)?;
         page.counters("deliveries", "Frames written to clients", &self.deliveries)?;
+        page.counters("writes", "Writes of a turn's frames, one for each client that had any", &self.writes)?;
+        page.gauge("writers", "Threads that help the hub to write", &self.writers)?;
         page.counter("conflated", "Latest-wins frames replaced before they were written", &self.conflated)?;
         page.counters("outbox_drops", "Frames dropped because an outbox was full", &self.outbox_drops)?;
         page.counters("resyncs", "Times that a client was told to reload a room", &self.resyncs)?;

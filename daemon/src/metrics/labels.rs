@@ -156,6 +156,14 @@ labels! {
         Latest = "latest",
     }
 
+    /// Who wrote to a client's socket.
+    WrittenBy "by" {
+        /// The hub's own thread.
+        Hub = "hub",
+        /// One of the threads that help it.
+        Writer = "writer",
+    }
+
     /// Why a client must reload a room.
     ResyncReason "reason" {
         /// The client's backlog of that room was dropped.
@@ -244,6 +252,7 @@ mod tests {
         check::<Transport>();
         check::<MessageType>();
         check::<DeliveryClass>();
+        check::<WrittenBy>();
         check::<ResyncReason>();
         check::<ResumeResult>();
         check::<StatusClass>();

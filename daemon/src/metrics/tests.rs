@@ -41,6 +41,8 @@ fn every_figure_is_on_the_page_from_the_start() {
         r#"arxosrt_deliveries_total{class="control"}"#,
         r#"arxosrt_deliveries_total{class="sequenced"}"#,
         r#"arxosrt_deliveries_total{class="latest"}"#,
+        r#"arxosrt_writes_total{by="writer"}"#,
+        "arxosrt_writers",
         "arxosrt_conflated_total",
         r#"arxosrt_outbox_drops_total{class="sequenced"}"#,
         r#"arxosrt_resyncs_total{reason="outbox_full"}"#,

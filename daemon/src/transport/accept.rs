@@ -199,12 +199,16 @@ impl Receiver for ToHub<'_> {
 /// Carries out what the bytes say.
 fn take_in(hub: &SharedHub, key: ConnKey, decoder: &mut Option<Box<Decoder>>, bytes: &[u8]) -> Next {
     let mut hub = hub.borrow_mut();
-    hub.tick_clock();
+    hub.tick_clock_in_turn();
     hub.heard(key);
-    match decoder {
+    let next = match decoder {
         Some(decoder) => decoder.feed(bytes, &mut ToHub { hub: &mut hub, key }),
         // The client of an event stream has nothing more to say.
         None => Next::Read,
+    };
+    match next {
+        Next::Read if !hub.is_open(key) => Next::Closed { clean: false },
+        next => next,
     }
 }
 
@@ -221,11 +225,9 @@ impl Reader {
     /// Reads until the client or the hub ends it.
     async fn run(&mut self, stop: &Notify) -> Next {
         let mut stopped = std::pin::pin!(stop.notified());
+        let mut listening = false;
         poll_fn(|cx| {
-            if stopped.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Next::Closed { clean: false });
-            }
-            for _ in 0..READS_PER_TURN {
+            for reads in 0..READS_PER_TURN {
                 let next = SCRATCH.with_borrow_mut(|scratch| {
                     let mut buf = ReadBuf::new(scratch);
                     match Pin::new(&mut self.read).poll_read(cx, &mut buf) {
@@ -237,7 +239,12 @@ impl Reader {
                     }
                 });
                 match next {
-                    None => return Poll::Pending,
+                    // Whoever has read something has heard from the hub whether it goes on, and need not look here too.
+                    None if reads > 0 && listening => return Poll::Pending,
+                    None => {
+                        listening = true;
+                        return stopped.as_mut().poll(cx).map(|()| Next::Closed { clean: false });
+                    }
                     Some(Next::Read) => {}
                     Some(end) => return Poll::Ready(end),
                 }

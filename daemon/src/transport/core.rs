@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -263,17 +266,17 @@ async fn flush(hub: SharedHub) {
 }
 
 /// Writes one slow connection's backlog as its socket takes it.
-async fn drain(hub: SharedHub, Drain { key, sink, mut gone }: Drain) {
+async fn drain(hub: SharedHub, Drain { key, mut gone }: Drain) {
     loop {
-        tokio::select! {
-            biased;
+        let writable = poll_fn(|cx| {
             // A peer that reads nothing and stays must not keep the socket open for ever.
-            _ = &mut gone => return hub.borrow_mut().forget_drain(key),
-            writable = sink.writable() => {
-                if writable.is_err() {
-                    return hub.borrow_mut().forget_drain(key);
-                }
+            if Pin::new(&mut gone).poll(cx).is_ready() {
+                return Poll::Ready(false);
             }
+            hub.borrow().poll_writable(key, cx)
+        });
+        if !writable.await {
+            return hub.borrow_mut().forget_drain(key);
         }
         if hub.borrow_mut().drain_backlog(key) {
             return;
