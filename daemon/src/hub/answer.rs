@@ -415,7 +415,7 @@ impl Hub {
         let facts = Self::facts(self.now, self.wall, &self.tokens);
         for (_, host) in &self.hosts {
             for lock in host.building.lock_views(&facts) {
-                *locks.entry(lock.session).or_insert(0) += 1;
+                *locks.entry(lock.session.clone()).or_insert(0) += 1;
             }
         }
         let mut rows: Vec<UserRow> = Vec::with_capacity(self.users.len());
@@ -621,7 +621,7 @@ pub fn lock_row(lock: &LockView) -> LockRow {
             session_id: lock.session.to_string(),
         },
         state: lock.holder_state.as_str().to_owned(),
-        acquired_at: lock.acquired_at.to_string(),
+        acquired_at: lock.at.to_string(),
         expires_at: lock.expires_at.to_string(),
         expires_in_ms: lock.expires_in_ms,
         idle_ms: lock.idle_ms,
