@@ -8,8 +8,9 @@
 //! process to process: nobody outside can choose ids that collide, and nothing may depend on their order.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use foldhash::quality::RandomState;
@@ -50,9 +51,72 @@ fn check(text: &str) -> Result<(), BadId> {
     if text.len() > ID_BYTES_MAX {
         return Err(BadId::TooLong(text.len()));
     }
+    // Nearly all ids are ASCII, where one look at each byte is enough.
+    if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Ok(());
+    }
     match text.chars().find(|c| c.is_control()) {
         Some(c) => Err(BadId::Control(c)),
         None => Ok(()),
+    }
+}
+
+/// A map by id, which takes the hash that the id carries.
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<Carried>>;
+
+/// Gives the hash of one id back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Carried(u64);
+
+impl Hasher for Carried {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// Keys that are no ids are not meant to come here, but must not fall together either.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0.rotate_left(8) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// An id of any kind.
+pub(crate) trait Id {
+    /// The id that this text is. It has been checked, and this is its hash.
+    fn of(text: Arc<str>, hash: u64) -> Self;
+}
+
+/// The texts that were read lately, each once, with its hash.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(Vec<Option<(Arc<str>, u64)>>);
+
+impl Texts {
+    /// So many are remembered; a newer one takes the place of an older one of its slot.
+    const SLOTS: usize = 1024;
+
+    /// The id that `text` is, sharing the copy that was made lately.
+    pub(crate) fn id<I: Id>(&mut self, text: &str) -> Result<I, BadId> {
+        check(text)?;
+        let (text, hash) = self.recall(text);
+        Ok(I::of(text, hash))
+    }
+
+    /// The one copy of `text`, as far as it is remembered.
+    pub(crate) fn recall(&mut self, text: &str) -> (Arc<str>, u64) {
+        if self.0.is_empty() {
+            self.0.resize(Self::SLOTS, None);
+        }
+        let hash = hash(text);
+        let slot = &mut self.0[hash as usize % Self::SLOTS];
+        match slot {
+            Some((there, its_hash)) if *its_hash == hash && **there == *text => (there.clone(), hash),
+            _ => slot.insert((Arc::from(text), hash)).clone(),
+        }
     }
 }
 
@@ -80,6 +144,12 @@ macro_rules! ids {
             /// The id as it was given.
             pub fn as_str(&self) -> &str {
                 &self.text
+            }
+        }
+
+        impl Id for $name {
+            fn of(text: Arc<str>, hash: u64) -> Self {
+                Self { text, hash }
             }
         }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::event::Event;
+pub use super::stored::Reader;
 
 /// The first byte of a batch.
 const VERSION: u8 = 2;
@@ -42,9 +43,9 @@ pub fn encode_events(events: &[Event]) -> Vec<u8> {
     encode(events, "events")
 }
 
-/// The events of a batch.
+/// The events of one batch. For all batches of a log there is [`Reader`].
 pub fn decode_events(bytes: &[u8]) -> Result<Vec<Event>, Corrupt> {
-    decode(bytes, "events")
+    Reader::default().events(bytes)
 }
 
 /// A value behind the version byte.

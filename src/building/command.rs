@@ -3,12 +3,15 @@
 //! A [`Command`] is parsed and placed before it gets here: ids are checked, resources are resolved to the rooms they
 //! lie in. A refused command is an answer ([`Reply::Refused`]), never an error.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::VerifyFault;
 use super::conflict::{ConflictId, Party, Word};
-use super::event::EditOutcome;
+use super::event::{EditOutcome, LockGranted};
 use crate::edit::change::Change;
 use crate::edit::path::Path;
 use crate::edit::rules::{ResourceKind, Severity};
@@ -16,7 +19,6 @@ use crate::edit::value::Value;
 use crate::id::{ResourceId, RoomId, SessionId, UserId};
 use crate::lock::{LockId, LockType, RequestId, Ticket, Token};
 use crate::time::{Mono, Wall};
-use std::sync::Arc;
 
 /// What the shell knows and the core must be told with each command.
 #[derive(Clone, Copy, Debug)]
@@ -524,27 +526,15 @@ pub enum HolderState {
     Suspended,
 }
 
-/// A lock as it is shown to people.
+/// A lock as it is shown to people: what its grant says, and how things stand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LockView {
     /// The lock.
     pub id: LockId,
-    /// Its fencing token.
-    pub token: Token,
-    /// Its kind.
-    pub lock_type: LockType,
-    /// What it covers and where.
-    pub targets: Targets,
-    /// The owner.
-    pub session: SessionId,
-    /// The person.
-    pub user: UserId,
-    /// The person's shown name.
-    pub username: Arc<str>,
+    /// The grant.
+    pub granted: Arc<LockGranted>,
     /// Is the person there?
     pub holder_state: HolderState,
-    /// When it was granted.
-    pub acquired_at: Wall,
     /// When the lease ends if nothing renews it, by the wall clock of this moment.
     pub expires_at: Wall,
     /// The same as a span, in milliseconds.
@@ -553,6 +543,12 @@ pub struct LockView {
     pub idle_ms: u64,
     /// How many wait for it.
     pub waiters: u32,
-    /// A JSON object, as text.
-    pub metadata: Option<Box<str>>,
+}
+
+impl Deref for LockView {
+    type Target = LockGranted;
+
+    fn deref(&self) -> &LockGranted {
+        &self.granted
+    }
 }

@@ -135,7 +135,11 @@ impl<'a> Draft<'a> {
     }
 
     fn next_seqs(&mut self, targets: &[Target]) -> Seqs {
-        targets.iter().flat_map(|target| target.place.rooms()).map(|room| self.next_seq(room)).collect()
+        let mut seqs = Seqs::new();
+        for room in targets.iter().flat_map(|target| target.place.rooms()) {
+            seqs.push(self.next_seq(room));
+        }
+        seqs
     }
 
     /// Refuses when the session may not have one more lock.
@@ -159,7 +163,7 @@ impl<'a> Draft<'a> {
             Some((since, cap)) => (since, Some(cap)),
             None => (self.facts.wall, None),
         };
-        let event = LockGranted {
+        let event = Arc::new(LockGranted {
             at: self.facts.wall,
             token,
             lock_type,
@@ -173,13 +177,13 @@ impl<'a> Draft<'a> {
             held_since,
             metadata,
             cause,
-        };
+        });
         if let Some(cap) = cap {
             self.soft.push(Soft::Cap { token, cap });
         }
         let left_ms = cap.map_or(ttl_ms, |cap| ttl_ms.min(cap.since(self.now())));
         let view = self.building.view_of_grant(&event, left_ms);
-        self.push(Event::LockGranted(Arc::new(event)));
+        self.push(Event::LockGranted(event));
         self.outlook.grant(&actor.session, lock_type, targets);
         self.end_twin_wait(actor, lock_type, targets, &view);
         self.tell_viewers(lock_type, targets, &view);

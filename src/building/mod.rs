@@ -25,13 +25,12 @@ mod settings;
 mod settling;
 mod snapshot;
 mod soft;
+mod stored;
 mod tick;
 mod view;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use self::acquire::Wish;
@@ -51,7 +50,7 @@ pub use self::rooms::{Gap, Missed};
 pub use self::settings::{EditSettings, LockSettings, Settings};
 use self::soft::Soft;
 pub use self::view::BLOCKERS_SHOWN_MAX;
-use crate::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
+use crate::id::{BuildingId, IdMap, ResourceId, RoomId, SessionId, UserId};
 use crate::lock::guard::{Guard, Guards};
 use crate::lock::queue::Queue;
 use crate::lock::request::Requests;
@@ -145,7 +144,7 @@ pub struct Building {
     queue: Queue,
     requests: Requests,
     timers: Timers,
-    suspended: HashMap<SessionId, Mono, RandomState>,
+    suspended: IdMap<SessionId, Mono>,
 }
 
 impl Building {
@@ -166,7 +165,7 @@ impl Building {
             queue: Queue::default(),
             requests: Requests::default(),
             timers: Timers::default(),
-            suspended: HashMap::default(),
+            suspended: IdMap::default(),
         }
     }
 

@@ -3,14 +3,12 @@
 //! A room counts what its members may see (`seq`, without holes) and keeps the youngest part of it, bounded by count
 //! and by bytes. A room that has seen something is never forgotten, for its next number must be right.
 
-use std::collections::{HashMap, VecDeque};
-
-use foldhash::fast::RandomState;
+use std::collections::VecDeque;
 
 use super::event::{Event, Seen};
 use super::settings::Settings;
 use crate::edit::change::Change;
-use crate::id::RoomId;
+use crate::id::{IdMap, RoomId};
 
 /// A room's place in [`Rooms`].
 pub(crate) type RoomIx = u32;
@@ -36,7 +34,7 @@ pub enum Gap {
 /// The rooms of a building.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rooms {
-    by_id: HashMap<RoomId, RoomIx, RandomState>,
+    by_id: IdMap<RoomId, RoomIx>,
     list: Vec<Room>,
 }
 

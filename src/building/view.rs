@@ -1,5 +1,7 @@
 //! How locks and waiters are shown.
 
+use std::sync::Arc;
+
 use super::command::{Facts, HolderState, LockView, Target};
 use super::event::LockGranted;
 use super::{Building, Verify, VerifyFault, WaiterView};
@@ -28,42 +30,28 @@ impl Building {
         };
         LockView {
             id: LockId(lock.token),
-            token: lock.token,
-            lock_type: lock.lock_type,
-            targets: lock.targets.clone(),
-            session: lock.session.clone(),
-            user: lock.user.clone(),
-            username: lock.username.clone(),
+            granted: lock.granted.clone(),
             holder_state,
-            acquired_at: lock.at,
             expires_at: facts.wall.plus(left),
             expires_in_ms: left,
             idle_ms,
             waiters: self.queue.waiters_for(lock),
-            metadata: lock.metadata.clone(),
         }
     }
 
     /// A lock that this decision grants.
-    pub(super) fn view_of_grant(&self, granted: &LockGranted, left_ms: u64) -> LockView {
+    pub(super) fn view_of_grant(&self, granted: &Arc<LockGranted>, left_ms: u64) -> LockView {
         LockView {
             id: LockId(granted.token),
-            token: granted.token,
-            lock_type: granted.lock_type,
-            targets: granted.targets.clone(),
-            session: granted.session.clone(),
-            user: granted.user.clone(),
-            username: granted.username.clone(),
+            granted: granted.clone(),
             holder_state: match self.suspended.contains_key(&granted.session) {
                 true => HolderState::Suspended,
                 false => HolderState::Active,
             },
-            acquired_at: granted.at,
             expires_at: granted.at.plus(left_ms),
             expires_in_ms: left_ms,
             idle_ms: 0,
             waiters: 0,
-            metadata: granted.metadata.clone(),
         }
     }
 

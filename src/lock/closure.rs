@@ -4,14 +4,11 @@
 //! intention on everything above it. Two locks conflict exactly when they meet on a node and one of the two is
 //! exclusive there. A view takes no node: it never blocks and is never blocked.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::LockType;
 use crate::building::command::{Place, Target};
-use crate::id::{ResourceId, RoomId};
+use crate::id::{IdMap, ResourceId, RoomId};
 
 /// A mode on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,8 +128,8 @@ impl Counts {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeMap<T> {
     building: T,
-    floors: HashMap<RoomId, T, RandomState>,
-    items: HashMap<ResourceId, T, RandomState>,
+    floors: IdMap<RoomId, T>,
+    items: IdMap<ResourceId, T>,
 }
 
 impl<T: Default> NodeMap<T> {

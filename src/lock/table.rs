@@ -7,11 +7,10 @@
 
 mod check;
 
-use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::ascending::Ascending;
@@ -21,7 +20,7 @@ use super::small_set::SmallSet;
 use super::{LockType, Token};
 use crate::building::command::{Actor, Place, Target};
 use crate::building::event::LockGranted;
-use crate::id::{ResourceId, RoomId, SessionId};
+use crate::id::{IdMap, ResourceId, RoomId, SessionId};
 
 /// A lock that is held: everything that its grant says, and a lease.
 #[derive(Clone, Debug)]
@@ -110,11 +109,11 @@ struct Spot {
 /// The locks of a building.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    locks: Ascending<Token, Box<Lock>>,
-    by_session: HashMap<SessionId, SmallSet<Token>, RandomState>,
+    locks: Ascending<Token, Lock>,
+    by_session: IdMap<SessionId, SmallSet<Token>>,
     building: Holders,
-    rooms: HashMap<RoomId, Spot, RandomState>,
-    resources: HashMap<ResourceId, Spot, RandomState>,
+    rooms: IdMap<RoomId, Spot>,
+    resources: IdMap<ResourceId, Spot>,
     views: usize,
     last: Option<Token>,
 }
@@ -126,24 +125,24 @@ impl Table {
         if granted.targets.is_empty() || self.locks.get(token).is_some() {
             return;
         }
-        let lock = Box::new(Lock { granted: granted.clone(), lease: Lease::unarmed(granted.ttl_ms) });
+        let lock = Lock { granted: granted.clone(), lease: Lease::unarmed(granted.ttl_ms) };
         self.enter(&lock);
         self.locks.insert(token, lock);
         self.last = self.last.max(Some(token));
     }
 
-    pub(crate) fn remove(&mut self, token: Token) -> Option<Box<Lock>> {
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Lock> {
         let lock = self.locks.remove(token)?;
         self.leave(&lock);
         Some(lock)
     }
 
     pub(crate) fn get(&self, token: Token) -> Option<&Lock> {
-        self.locks.get(token).map(|lock| &**lock)
+        self.locks.get(token)
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Lock> {
-        self.locks.get_mut(token).map(|lock| &mut **lock)
+        self.locks.get_mut(token)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -167,7 +166,7 @@ impl Table {
 
     /// All locks, in order of token.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.iter().map(|(_, lock)| &**lock)
+        self.locks.iter().map(|(_, lock)| lock)
     }
 
     pub(crate) fn of_session<'a>(&'a self, session: &SessionId) -> impl Iterator<Item = &'a Lock> + use<'a> {
@@ -245,14 +244,16 @@ impl Table {
         }
         for target in &lock.targets[..] {
             for room in target.place.rooms() {
-                let spot = self.rooms.entry(room.clone()).or_default();
-                // A lock that names a room twice is there once.
-                if spot.locks.insert(token)
-                    && let Some(mode) = mode_at(&closure, Node::Floor(room))
-                {
-                    spot.holders.add(mode, token);
-                }
+                at(&mut self.rooms, room, |spot| {
+                    // A lock that names a room twice is there once.
+                    if spot.locks.insert(token)
+                        && let Some(mode) = mode_at(&closure, Node::Floor(room))
+                    {
+                        spot.holders.add(mode, token);
+                    }
+                });
             }
+            // A resource is mostly free before.
             let spot = self.resources.entry(target.resource.clone()).or_default();
             if spot.locks.insert(token)
                 && let Some(mode) = mode_at(&closure, Node::Item(&target.resource))
@@ -260,7 +261,9 @@ impl Table {
                 spot.holders.add(mode, token);
             }
         }
-        self.by_session.entry(lock.session.clone()).or_default().insert(token);
+        at(&mut self.by_session, &lock.session, |tokens| {
+            tokens.insert(token);
+        });
         self.views += usize::from(lock.is_view());
     }
 
@@ -303,12 +306,16 @@ fn mode_at(closure: &Closure<'_>, node: Node<'_>) -> Option<Mode> {
     there.map(|(_, mode)| *mode)
 }
 
+/// Changes what is kept under a key, made when there is nothing yet. Mostly there is something.
+fn at<K: Clone + Eq + Hash, V: Default>(map: &mut IdMap<K, V>, key: &K, change: impl FnOnce(&mut V)) {
+    match map.get_mut(key) {
+        Some(there) => change(there),
+        None => change(map.entry(key.clone()).or_default()),
+    }
+}
+
 /// Changes what is kept under a key, and forgets it when `change` says that nothing is left.
-fn tidy<K: Eq + std::hash::Hash, V>(
-    map: &mut HashMap<K, V, RandomState>,
-    key: &K,
-    change: impl FnOnce(&mut V) -> bool,
-) {
+fn tidy<K: Eq + Hash, V>(map: &mut IdMap<K, V>, key: &K, change: impl FnOnce(&mut V) -> bool) {
     if map.get_mut(key).is_some_and(change) {
         map.remove(key);
     }

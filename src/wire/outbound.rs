@@ -317,7 +317,7 @@ pub fn room_agreed(out: &mut Vec<u8>, room: &RoomId, locks: &[LockView], epoch: 
         o.plain("lock_id", lock.id).plain("lock_type", lock.lock_type.as_str());
         o.text("resource_id", target.resource.as_str());
         o.text("user_id", lock.user.as_str()).text("username", &lock.username);
-        o.ascii("acquired_at", &lock.acquired_at.rfc3339()).ascii("expires_at", &lock.expires_at.rfc3339());
+        o.ascii("acquired_at", &lock.at.rfc3339()).ascii("expires_at", &lock.expires_at.rfc3339());
         o.plain("holder_state", lock.holder_state.as_str()).int("expires_in_ms", lock.expires_in_ms);
         o.end();
     });
@@ -449,7 +449,7 @@ fn held(o: &mut Object, lock: &LockView) {
         o.list("resources", &lock.targets[..], |out, t| json::string(out, t.resource.as_str()));
     }
     o.int("fencing_token", lock.token.0);
-    o.ascii("acquired_at", &lock.acquired_at.rfc3339()).ascii("expires_at", &lock.expires_at.rfc3339());
+    o.ascii("acquired_at", &lock.at.rfc3339()).ascii("expires_at", &lock.expires_at.rfc3339());
     o.int("expires_in_ms", lock.expires_in_ms);
 }
 

@@ -159,7 +159,7 @@ pub fn lock_row(lock: &LockView) -> LockRow {
             session_id: lock.session.to_string(),
         },
         state: lock.holder_state.as_str().to_owned(),
-        acquired_at: lock.acquired_at.to_string(),
+        acquired_at: lock.at.to_string(),
         expires_at: lock.expires_at.to_string(),
         expires_in_ms: lock.expires_in_ms,
         idle_ms: lock.idle_ms,

@@ -343,8 +343,9 @@ pub fn fold(
         Some((_, bytes)) => Building::restore(id.clone(), &bytes, settings.clone())?,
         None => Building::new(id.clone(), settings.clone()),
     };
+    let mut reader = codec::Reader::default();
     for (_, bytes) in loaded.batches {
-        for event in codec::decode_events(&bytes)? {
+        for event in reader.events(&bytes)? {
             building.evolve(&event);
         }
     }

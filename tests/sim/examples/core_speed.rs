@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arxosrt_core::building::codec::{decode_events, encode_events};
+use arxosrt_core::building::codec::{Reader, encode_events};
 use arxosrt_core::building::command::{Actor, Command, Facts, Place, Reply, Target, Targets};
 use arxosrt_core::building::event::Event;
 use arxosrt_core::building::{Building, LockSettings, Settings};
@@ -201,8 +201,9 @@ fn replay(bench: &Bench) {
     }
     let start = Stopwatch::start();
     let mut again = bench.building();
+    let mut reader = Reader::default();
     for bytes in &log {
-        for event in decode_events(bytes).expect("what was just encoded") {
+        for event in reader.events(bytes).expect("what was just encoded") {
             again.evolve(&event);
         }
     }
@@ -225,8 +226,9 @@ fn restart(bench: &Bench) {
     assert_eq!(restored.lock_count(), LOCKS);
     let start = Stopwatch::start();
     let mut replayed = bench.building();
+    let mut reader = Reader::default();
     for bytes in &log {
-        for event in decode_events(bytes).expect("what was just encoded") {
+        for event in reader.events(bytes).expect("what was just encoded") {
             replayed.evolve(&event);
         }
     }

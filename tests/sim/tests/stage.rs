@@ -299,7 +299,7 @@ fn a_take_over_keeps_the_cap_and_stales_the_old_token() {
     let Reply::Granted { lock, renewed: false } = taken.reply else { panic!("{:?}", taken.reply) };
     let [Event::LockReleased(released), Event::LockGranted(granted)] = &taken.events[..] else { panic!("two events") };
     assert_eq!((released.reason, granted.cause), (ReleaseReason::TakenOver, GrantCause::TakeOver));
-    assert_eq!(granted.held_since, first.acquired_at);
+    assert_eq!(granted.held_since, first.at);
     assert!(lock.token > first.token);
     assert!(!stage.building.verify(&stage.facts(), first.token, &floor("f1"), false).valid);
 }
