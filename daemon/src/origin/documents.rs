@@ -20,9 +20,9 @@ use super::cache::Cache;
 use super::directory::{Folder, Trouble};
 use super::document;
 use super::elements::Elements;
+use super::floors;
 use super::folder::Root;
 use super::layout::Layout;
-use super::text::with_member;
 
 /// How many things the daemon remembers as it last read or wrote them. What is beyond is written all the same, but it
 /// is looked for where it was at the start, and nobody notices when somebody else had changed it.
@@ -45,15 +45,10 @@ impl Kind {
         match self {
             Kind::Object => "objects.json",
             Kind::Route => "routes.json",
-            Kind::Floor => FLOOR_FILE,
+            Kind::Floor => floors::FLOOR_FILE,
         }
     }
 }
-
-pub(super) const FLOOR_FILE: &str = "floor.json";
-pub(super) const GRID_FILE: &str = "grid.json";
-/// The member of a floor's document that is a file of its own.
-pub(super) const GRID: &str = "grid";
 
 /// A document as it is in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,23 +195,6 @@ impl Documents {
             (None, _) => state.layout.floors_of(building),
         };
         (kinds, floors)
-    }
-
-    fn load_floor(&self, resource: &ResourceId, room: RoomId, folder: &Path) -> Result<Option<Document>, Trouble> {
-        let file = folder.join(FLOOR_FILE);
-        let Some(text) = self.text(&file)? else { return Ok(None) };
-        let floor: document::Floor = self.parsed(&file, &text)?;
-        let grid_file = folder.join(GRID_FILE);
-        let text = match self.text(&grid_file)? {
-            None => text,
-            Some(grid) => {
-                let grid: Box<serde_json::value::RawValue> = self.parsed(&grid_file, &grid)?;
-                with_member(&text, GRID, grid.get()).map_err(|error| self.trouble(&file, error))?
-            }
-        };
-        self.state().remember_read(resource, &room, floor.version);
-        let text = text.trim().into();
-        Ok(Some(Document { kind: Kind::Floor, text, version: floor.version, floors: vec![room] }))
     }
 
     /// The elements of a file, out of the cache if the file is the same as before.

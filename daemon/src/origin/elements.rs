@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::document::version_or_zero;
-use super::text::{Change, Style, place, rebuilt, updated};
+use super::style::Style;
+use super::text::{Change, place, rebuilt, updated};
 
 /// A file's text with the places of its elements.
 #[derive(Debug)]

@@ -4,8 +4,9 @@
 //! things there are, and where. Later it is asked for single documents, and committed edits are written back to it:
 //!
 //! - `directory`, `layout` and `newest` read the folder at the start and remember what was found where;
-//! - `documents` loads one document, `write_back` puts changed ones into their files; `elements`, `text` and `cache`
-//!   find and change parts of a file's text, `folder` and `replace` are all that touches the disk;
+//! - `documents` loads one document, `write_back` puts changed ones into their files, `floors` does both for floors;
+//! - `elements`, `text`, `style` and `cache` find and change parts of a file's text;
+//! - `folder` and `replace` are all that touches the disk, and never outside the folder;
 //! - `service` does this beside the hub, which never waits; `pending` is what is still to be written.
 
 mod cache;
@@ -13,6 +14,7 @@ pub mod directory;
 mod document;
 pub mod documents;
 mod elements;
+mod floors;
 mod folder;
 mod layout;
 mod newest;
@@ -27,6 +29,7 @@ mod sample;
 pub mod service;
 #[cfg(test)]
 mod service_tests;
+mod style;
 #[cfg(test)]
 mod tests;
 mod text;
