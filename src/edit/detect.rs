@@ -281,6 +281,12 @@ impl Decision<'_, '_> {
             }
             return;
         }
+        if taken_out.is_empty()
+            && let Some(insertions) = self.insertions(list, theirs, placed, &elements)
+        {
+            self.changes.extend(insertions);
+            return;
+        }
         let mut numbers = Numbers::new(theirs);
         let base = self.past.order(list, &mut numbers);
         let mut ours = base.clone();
@@ -296,6 +302,61 @@ impl Decision<'_, '_> {
         let to = self.merger.order(sides, numbers.end(), &|n| kept[n as usize], &id);
         let value = |n| elements.get(numbers.id(n)).cloned().flatten();
         place_in_order(list, &from, &to, &id, &value, &mut self.changes);
+    }
+
+    /// The edit's insertions into a list that others have changed, if it does nothing else to its order. Each run of new
+    /// elements goes behind the element that it follows, beside what others have put there: what the merge of the orders
+    /// would do, without looking at the rest of the list.
+    fn insertions(
+        &self,
+        list: &Path,
+        theirs: &Keyed,
+        placed: &[(Arc<str>, Place)],
+        elements: &BTreeMap<Arc<str>, Option<Value>>,
+    ) -> Option<Vec<Change>> {
+        let was_there = |id: &str| self.past.look(&path::join(list.as_str(), id)).is_some();
+        let mut runs: BTreeMap<Option<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
+        let mut run_of: BTreeMap<Arc<str>, Option<Arc<str>>> = BTreeMap::new();
+        for (id, place) in placed {
+            if theirs.get(id).is_some() || run_of.contains_key(id) || was_there(id) {
+                return None;
+            }
+            let (anchor, neighbour) = match place {
+                Place::Front => (None, None),
+                Place::After(neighbour) => match run_of.get(neighbour) {
+                    Some(anchor) => (anchor.clone(), Some(neighbour)),
+                    None if theirs.get(neighbour).is_some() && was_there(neighbour) => (Some(neighbour.clone()), None),
+                    None => return None,
+                },
+                Place::End if self.past.order_only_grew(list) => {
+                    let last = theirs.keys().rev().find(|id| was_there(id)).map(Arc::<str>::from);
+                    runs.entry(last.clone()).or_default().push(id.clone());
+                    run_of.insert(id.clone(), last);
+                    continue;
+                }
+                Place::End => return None,
+            };
+            let run = runs.entry(anchor.clone()).or_default();
+            let at = neighbour.and_then(|neighbour| run.iter().position(|other| other == neighbour));
+            run.insert(at.map_or(0, |at| at + 1), id.clone());
+            run_of.insert(id.clone(), anchor);
+        }
+        if elements.keys().any(|id| !run_of.contains_key(id)) {
+            return None;
+        }
+        let mut insertions = Vec::with_capacity(placed.len());
+        for (anchor, run) in runs {
+            let mut strangers = theirs.keys_behind(anchor.as_deref()).take_while(|id| !was_there(id)).peekable();
+            let ours_first = strangers.peek().is_none_or(|stranger| run.first().is_some_and(|id| **id < **stranger));
+            let behind = if ours_first { anchor.clone() } else { strangers.last().map(Arc::from) };
+            let mut place = behind.map_or(Place::Front, Place::After);
+            for id in run {
+                let value = elements.get(&id).cloned().flatten()?;
+                insertions.push(Change::Insert { path: list.clone(), value, place });
+                place = Place::After(id);
+            }
+        }
+        Some(insertions)
     }
 
     /// Takes out of a draft whatever says where something is: the coordinates are those of another frame.

@@ -117,8 +117,13 @@ pub(crate) fn place_in_order<'a>(
     let end = from.iter().chain(to).max().map_or(0, |max| max + 1);
     let mut had = vec![false; end as usize];
     from.iter().for_each(|element| had[*element as usize] = true);
-    let stays = staying(from, to, end);
-    for (at, element) in to.iter().enumerate().filter(|(at, _)| !stays[*at]) {
+    // What both begin and end with stays.
+    let same = from.iter().zip(to).take_while(|(from, to)| from == to).count();
+    let (rest_from, rest_to) = (&from[same..], &to[same..]);
+    let same_end = rest_from.iter().rev().zip(rest_to.iter().rev()).take_while(|(from, to)| from == to).count();
+    let (inner_from, inner_to) = (&rest_from[..rest_from.len() - same_end], &rest_to[..rest_to.len() - same_end]);
+    let stays = staying(inner_from, inner_to, end);
+    for (at, element) in (same..).zip(inner_to).filter(|(at, _)| !stays[*at - same]) {
         let place = at.checked_sub(1).map_or(Place::Front, |before| Place::After(Arc::from(id(to[before]))));
         if had[*element as usize] {
             changes.push(Change::Move { path: path.clone(), id: Arc::from(id(*element)), place });

@@ -126,6 +126,12 @@ impl Keyed {
         position.checked_sub(1).map(|before| &*self.slot(self.order[before]).key)
     }
 
+    /// The keys behind a key that is there, or all.
+    pub(crate) fn keys_behind(&self, key: Option<&str>) -> impl Iterator<Item = &str> {
+        let from = key.and_then(|key| self.handle(key)).map_or(0, |at| self.position(at) + 1);
+        self.order[from..].iter().map(|at| &*self.slot(*at).key)
+    }
+
     /// The small integer that stands for a key as long as it stays.
     pub(crate) fn handle(&self, key: &str) -> Option<u32> {
         match &self.index {

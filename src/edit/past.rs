@@ -65,6 +65,14 @@ impl<'a> Past<'a> {
         self.touched(list.order().as_str())
     }
 
+    /// Whether elements have only come into the list since, and only from others.
+    pub(crate) fn order_only_grew(&self, list: &Path) -> bool {
+        self.marks(list.order().as_str()).all(|mark| {
+            let comes = matches!(self.history.write(mark), Write::Order { before: Spot::Absent, .. });
+            comes && !self.is_mine(mark)
+        })
+    }
+
     /// The last one else who has written what belongs to a unit since.
     pub(crate) fn last_other(&self, unit: &Unit) -> Option<&'a Author> {
         let others = |marks: &mut dyn Iterator<Item = Mark>| marks.filter(|mark| !self.is_mine(*mark)).max();
