@@ -17,8 +17,8 @@ pub use exposition::CONTENT_TYPE;
 use instruments::{CloseCodes, Codes, Counter, Counters, Gauge, Gauges, Grid, Histogram, MICROSECOND as US};
 use labels::LOCK_TYPES;
 pub use labels::{
-    DeliveryClass, EditResult, LockOutcome, MessageType, ResumeResult, ResyncReason, SettledHow, SeverityLabel, StatusClass,
-    Transport, WrittenBy,
+    DeliveryClass, EditResult, LockOutcome, MessageType, ResumeResult, ResyncReason, SettledHow, SeverityLabel,
+    StatusClass, Transport, WrittenBy,
 };
 
 use arxosrt_core::lock::LockType;

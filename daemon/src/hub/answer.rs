@@ -16,10 +16,10 @@ use arxosrt_core::wire::outbound;
 use serde_json::value::RawValue;
 
 use super::ask::{Acquired, Ask, Connections, Patch, Presence, PresencePatch, Refused, Reply, Verdict};
+use super::editing::JobReply;
 use super::fail::Fail;
 use super::lists::lock_row;
 use super::locking::refusal_words;
-use super::editing::JobReply;
 use super::{HostKey, Hub, ReadyState, SessionKey, UserKey};
 use crate::http::probe::STORE_LOST;
 

@@ -136,7 +136,8 @@ impl Hub {
         self.conflicts.escalated.insert(id);
         self.metrics.conflicts_escalated.inc();
         self.count_conflicts();
-        let Some(opened) = self.hosts[host as usize].building.conflict(id).map(|conflict| conflict.opened.clone()) else {
+        let Some(opened) = self.hosts[host as usize].building.conflict(id).map(|conflict| conflict.opened.clone())
+        else {
             return;
         };
         tracing::warn!(conflict = %id, resource = %opened.resource, kind = %opened.kind, "a conflict needs an operator");

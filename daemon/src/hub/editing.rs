@@ -106,7 +106,12 @@ impl Hub {
     }
 
     /// `sync`.
-    pub(super) fn client_sync(&mut self, session: SessionKey, edits: Vec<SyncItem<'_>>, to: ReplyTo) -> Result<(), Fail> {
+    pub(super) fn client_sync(
+        &mut self,
+        session: SessionKey,
+        edits: Vec<SyncItem<'_>>,
+        to: ReplyTo,
+    ) -> Result<(), Fail> {
         self.edits_may_come()?;
         let job = self.job(session, owned(edits), JobReply::Sync(to), false);
         self.advance(job);
@@ -178,10 +183,8 @@ impl Hub {
     }
 
     fn carry_out_edit(&mut self, job: &Job, item: &Item) -> Answered {
-        let refused = |resource, code, detail| Answered {
-            resource,
-            result: Err(Refused { code, detail, version: None }),
-        };
+        let refused =
+            |resource, code, detail| Answered { resource, result: Err(Refused { code, detail, version: None }) };
         let edit = match &item.edit {
             Ok(edit) => edit,
             Err((code, detail)) => return refused(None, *code, detail.clone()),
@@ -200,7 +203,10 @@ impl Hub {
         let wish = EditWish {
             actor: job.actor.clone(),
             kind: self.kind_of(&target),
-            floors: self.directory.building(&building).map_or_else(Default::default, |entry| entry.floors.to_vec().into()),
+            floors: self
+                .directory
+                .building(&building)
+                .map_or_else(Default::default, |entry| entry.floors.to_vec().into()),
             target,
             base: edit.base,
             body: edit.body.clone(),
@@ -354,7 +360,8 @@ impl Hub {
         let adopted = match result {
             Ok(None) => Ok(()),
             Ok(Some(Document { kind, text, version, .. })) => {
-                let command = Command::Adopt { resource: resource.clone(), kind: kind_in(kind), version, document: text };
+                let command =
+                    Command::Adopt { resource: resource.clone(), kind: kind_in(kind), version, document: text };
                 let host = self.writable().and_then(|()| self.host(&building));
                 host.and_then(|host| match self.run(host, &command) {
                     Reply::Refused(refusal) => {

@@ -32,11 +32,6 @@ impl ReplyTo {
         self.id.as_deref()
     }
 
-    /// The connection.
-    pub fn conn(&self) -> ConnKey {
-        self.conn
-    }
-
     /// The one who is told when the store fails it.
     pub fn target(&self) -> Target {
         Target::Reply(self.conn, self.id.clone())
@@ -126,7 +121,7 @@ impl Hub {
             }
             Event::LockGranted(g) => {
                 self.lock_hosts.insert(g.token, host);
-                g.targets.iter().flat_map(|t| &t.seen).for_each(|seen| self.show_room(&seen.room, host));
+                g.targets.iter().flat_map(|t| t.place.rooms()).for_each(|room| self.show_room(room, host));
                 self.metrics.locks_held.of(g.lock_type).inc();
                 if let Some(&session) = self.session_ids.get(&g.session) {
                     self.concerns(session, host);
@@ -140,7 +135,7 @@ impl Hub {
             }
             Event::LockReleased(r) => {
                 self.lock_hosts.remove(&r.token);
-                r.targets.iter().flat_map(|t| &t.seen).for_each(|seen| self.unshow_room(&seen.room));
+                r.targets.iter().flat_map(|t| t.place.rooms()).for_each(|room| self.unshow_room(room));
                 self.metrics.locks_held.of(r.lock_type).dec();
                 self.tell_sightings(host, event);
                 self.observe_event("lock", "lock.released", || {
@@ -255,7 +250,12 @@ impl Hub {
     }
 
     /// Where a resource lies, for a session that names it.
-    pub(super) fn place(&self, session: Option<SessionKey>, lock_type: LockType, wanted: &Wanted) -> Result<Placed, Fail> {
+    pub(super) fn place(
+        &self,
+        session: Option<SessionKey>,
+        lock_type: LockType,
+        wanted: &Wanted,
+    ) -> Result<Placed, Fail> {
         let only_joined = session.and_then(|session| match &self.sessions[session as usize].rooms[..] {
             [only] => Some(&self.rooms[only.room as usize].id),
             _ => None,
@@ -571,7 +571,9 @@ pub(super) fn refusal_words(refusal: &Refusal) -> (ErrorCode, String) {
         }
         Refusal::BadEdit { path, why } if path.is_empty() => (code::BAD_EDIT, why.to_string()),
         Refusal::BadEdit { path, why } => (code::BAD_EDIT, format!("{path}: {why}")),
-        Refusal::ConflictNotFound => (code::CONFLICT_NOT_FOUND, "there is no such conflict, or it is not yours".to_owned()),
+        Refusal::ConflictNotFound => {
+            (code::CONFLICT_NOT_FOUND, "there is no such conflict, or it is not yours".to_owned())
+        }
         Refusal::AlreadySettled { word, by } => {
             (code::ALREADY_RESOLVED, format!("the conflict was settled by {by} ({})", word.as_str()))
         }

@@ -266,8 +266,20 @@ pub struct Hub {
 impl Hub {
     /// Builds the hub and folds what an earlier run left behind.
     pub fn new(parts: Parts) -> Result<Self, crate::store::StoreError> {
-        let Parts { settings, building, directory, origin, store, tail, recovered, engine, metrics, clock, writers, ready } =
-            parts;
+        let Parts {
+            settings,
+            building,
+            directory,
+            origin,
+            store,
+            tail,
+            recovered,
+            engine,
+            metrics,
+            clock,
+            writers,
+            ready,
+        } = parts;
         let (now, wall) = (clock.mono(), clock.wall());
         let grace_ms = settings.grace_ms;
         let mut hub = Hub {

@@ -105,7 +105,12 @@ impl Hub {
     }
 
     /// Puts an attempt on record, and answers when the record and what was changed with it are committed.
-    pub(super) fn conclude<T: 'static>(&mut self, mut audit: AuditRecord, asked: Result<Finish<T>, Refused>, reply: Reply<T>) {
+    pub(super) fn conclude<T: 'static>(
+        &mut self,
+        mut audit: AuditRecord,
+        asked: Result<Finish<T>, Refused>,
+        reply: Reply<T>,
+    ) {
         audit.result = asked.as_ref().map_or_else(|refused| refused.code, |_| DONE).into();
         if let (false, Err(refused)) = (self.writable, &asked) {
             tracing::error!(?audit, "the store cannot commit: this attempt is on record here only");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arxosrt_core::building::command::{Command, Reply as Said, Resolver, Target};
 use arxosrt_core::building::conflict::{Conflict, ConflictId, Kept, Party, SettledBy, Status};
 use arxosrt_core::control::conflict::{
-    BySeverity, ConflictRow, ConflictStats, DisputedPath, ForecastStats, HotPath, ResolvedRow, SettledBy as SettledByRow,
+    BySeverity, ConflictRow, ConflictStats, DisputedPath, ForecastStats, HotPath, ResolvedRow,
+    SettledBy as SettledByRow,
 };
 use arxosrt_core::edit::change::Change;
 use arxosrt_core::edit::path::Path;
@@ -227,7 +228,8 @@ impl Hub {
 
     /// What a command would do, without doing it.
     fn would(&mut self, conflict: ConflictId, command: &Command) -> Result<ResolvedRow, Fail> {
-        let unknown = || Fail::new(code::CONFLICT_NOT_FOUND, format!("there is no conflict {conflict}, or it is not yours"));
+        let unknown =
+            || Fail::new(code::CONFLICT_NOT_FOUND, format!("there is no conflict {conflict}, or it is not yours"));
         let host = self.conflicts.hosts.get(&conflict).copied().ok_or_else(unknown)?;
         let facts = Self::facts(self.now, self.wall, &self.tokens);
         let said = self.hosts[host as usize].building.decide(&facts, command).reply;
@@ -253,9 +255,7 @@ impl Hub {
                 actor.legacy = true;
                 Ok(Resolver::Person(actor))
             }
-            By::Operator(audit) => {
-                Ok(Resolver::Operator { name: audit.actor.clone(), reason: audit.reason.clone() })
-            }
+            By::Operator(audit) => Ok(Resolver::Operator { name: audit.actor.clone(), reason: audit.reason.clone() }),
         }
     }
 
@@ -276,12 +276,8 @@ impl Hub {
             stats.opened = BySeverity { low: l + low, medium: m + medium, high: h + high, critical: c + critical };
             let [people, operators, timeout, rules] = tally.settled;
             let SettledByRow { people: p, operators: o, timeout: t, rules: r } = stats.settled;
-            stats.settled = SettledByRow {
-                people: p + people,
-                operators: o + operators,
-                timeout: t + timeout,
-                rules: r + rules,
-            };
+            stats.settled =
+                SettledByRow { people: p + people, operators: o + operators, timeout: t + timeout, rules: r + rules };
             disputes += medium + high + critical;
             settle_ms += tally.settle_ms;
             for conflict in host.building.conflicts() {
@@ -294,10 +290,8 @@ impl Hub {
         stats.mean_settle_ms = (by_people > 0).then(|| settle_ms / by_people);
         let met = stats.merged + disputes;
         stats.auto_merge_ratio = (met > 0).then(|| stats.merged as f64 / met as f64);
-        let mut hot: Vec<HotPath> = hot
-            .into_iter()
-            .map(|((resource_id, path), conflicts)| HotPath { resource_id, path, conflicts })
-            .collect();
+        let mut hot: Vec<HotPath> =
+            hot.into_iter().map(|((resource_id, path), conflicts)| HotPath { resource_id, path, conflicts }).collect();
         hot.sort_unstable_by(|a, b| {
             (b.conflicts, &a.resource_id, &a.path).cmp(&(a.conflicts, &b.resource_id, &b.path))
         });
@@ -322,12 +316,7 @@ fn passes(filter: &ConflictFilter, conflict: &Conflict) -> bool {
         && filter.before.is_none_or(|before| opened.id < before)
 }
 
-fn row_of(
-    conflict: ConflictId,
-    resource: Option<ResourceId>,
-    said: Said,
-    dry_run: bool,
-) -> Result<ResolvedRow, Fail> {
+fn row_of(conflict: ConflictId, resource: Option<ResourceId>, said: Said, dry_run: bool) -> Result<ResolvedRow, Fail> {
     let Said::Settled { changes, version, .. } = said else {
         return Err(Fail::new(code::BAD_MESSAGE, "the resolution led to nothing"));
     };

@@ -54,7 +54,11 @@ impl Collector for Metrics {
         page.spans("edit", "The decision of one edit", &self.edit_time)?;
         page.counters("conflicts", "Conflicts found", &self.conflicts)?;
         page.counters("conflicts_settled", "Conflicts that ended", &self.conflicts_settled)?;
-        page.counter("conflicts_escalated", "Conflicts that nobody settled and that need an operator", &self.conflicts_escalated)?;
+        page.counter(
+            "conflicts_escalated",
+            "Conflicts that nobody settled and that need an operator",
+            &self.conflicts_escalated,
+        )?;
         page.gauge("conflicts_open", "Conflicts that wait for somebody", &self.conflicts_open)?;
         let waiting = "Conflicts that wait for an operator";
         page.gauge("conflicts_waiting_for_operators", waiting, &self.conflicts_waiting_for_operators)?;

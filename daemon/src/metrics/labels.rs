@@ -237,6 +237,19 @@ impl Label for LockType {
     }
 }
 
+impl EditResult {
+    /// The result that an outcome counts as.
+    pub fn of(outcome: arxosrt_core::building::event::EditOutcome) -> Self {
+        use arxosrt_core::building::event::EditOutcome;
+        match outcome {
+            EditOutcome::Applied => EditResult::Applied,
+            EditOutcome::Merged => EditResult::Merged,
+            EditOutcome::Conflict => EditResult::Conflict,
+            EditOutcome::Fenced => EditResult::Fenced,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,18 +271,5 @@ mod tests {
         check::<StatusClass>();
         check::<LockOutcome>();
         check::<LockType>();
-    }
-}
-
-impl EditResult {
-    /// The result that an outcome counts as.
-    pub fn of(outcome: arxosrt_core::building::event::EditOutcome) -> Self {
-        use arxosrt_core::building::event::EditOutcome;
-        match outcome {
-            EditOutcome::Applied => EditResult::Applied,
-            EditOutcome::Merged => EditResult::Merged,
-            EditOutcome::Conflict => EditResult::Conflict,
-            EditOutcome::Fenced => EditResult::Fenced,
-        }
     }
 }

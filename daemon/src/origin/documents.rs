@@ -126,7 +126,8 @@ impl Documents {
     /// The documents of a folder that was read for `directory`. What earlier runs left half done is removed.
     pub fn open(folder: Folder, directory: Arc<Directory>) -> Result<Documents, Trouble> {
         let Folder { path, layout } = folder;
-        let root = Root::open(&path).map_err(|error| Trouble { path: path.clone(), place: None, what: error.to_string() })?;
+        let root =
+            Root::open(&path).map_err(|error| Trouble { path: path.clone(), place: None, what: error.to_string() })?;
         for folder in layout.outer_folders().chain(layout.floor_folders().map(Path::to_owned)) {
             match root.sweep(&folder) {
                 Ok(0) => {}

@@ -239,9 +239,7 @@ fn append(transaction: &Transaction<'_>, part: &Part) -> rusqlite::Result<Result
 fn advance(transaction: &Transaction<'_>, part: &Part, from: i64, to: i64) -> rusqlite::Result<Option<i64>> {
     let id = part.building.as_str();
     let moved = transaction
-        .prepare_cached(
-            "UPDATE building SET position = ?, live = ? WHERE id = ? AND position = ? RETURNING number",
-        )?
+        .prepare_cached("UPDATE building SET position = ?, live = ? WHERE id = ? AND position = ? RETURNING number")?
         .query_row(params![to, part.live, id, from], |row| row.get(0))
         .optional()?;
     if moved.is_some() || from != 0 {
