@@ -10,7 +10,11 @@ use smallvec::SmallVec;
 
 use super::codec::{self, Corrupt};
 use super::command::{Place, Target, Targets};
-use super::event::{Broadcast, Event, GrantCause, LockGranted, LockReleased, ReleaseReason, Seqs, Sighting};
+use super::conflict::{Opened, Settled};
+use super::event::{
+    Adopted, Answered, Broadcast, Edited, Escalated, Event, GrantCause, LockGranted, LockReleased, ReleaseReason, Seqs,
+    Sighting,
+};
 use crate::id::{BadId, SessionId, Texts, UserId};
 use crate::lock::{LockType, Token};
 use crate::time::Wall;
@@ -21,6 +25,14 @@ enum Stored<'a> {
     Broadcast(StoredBroadcast<'a>),
     LockGranted(StoredGrant<'a>),
     LockReleased(StoredRelease<'a>),
+    // Rarer by far, and what is dear in them are values.
+    Adopted(Arc<Adopted>),
+    Edited(Arc<Edited>),
+    Answered(Arc<Answered>),
+    Written(Arc<super::event::Stored>),
+    ConflictOpened(Arc<Opened>),
+    ConflictEscalated(Arc<Escalated>),
+    ConflictSettled(Arc<Settled>),
 }
 
 #[derive(Deserialize)]
@@ -136,6 +148,13 @@ impl Reader {
                     forced: r.forced.map(|(by, why)| (by.into(), why.into())),
                 }))
             }
+            Stored::Adopted(adopted) => Event::Adopted(adopted),
+            Stored::Edited(edited) => Event::Edited(edited),
+            Stored::Answered(answered) => Event::Answered(answered),
+            Stored::Written(stored) => Event::Stored(stored),
+            Stored::ConflictOpened(opened) => Event::ConflictOpened(opened),
+            Stored::ConflictEscalated(escalated) => Event::ConflictEscalated(escalated),
+            Stored::ConflictSettled(settled) => Event::ConflictSettled(settled),
         })
     }
 
