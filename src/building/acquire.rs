@@ -1,6 +1,5 @@
 //! Acquiring: at once, by waiting, or not at all.
 
-
 use super::Soft;
 use super::command::{Actor, Refusal, Reply, Target, Targets};
 use super::draft::{Draft, Grant};

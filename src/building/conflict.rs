@@ -446,7 +446,9 @@ impl Conflicts {
             conflict.opened.source != Source::StaleToken && conflict.opened.first.user == conflict.opened.second.user
         };
         match self.all.values().find(with_itself) {
-            Some(conflict) => Err(format!("{} is a conflict of {} with itself", conflict.opened.id, conflict.opened.first.user)),
+            Some(conflict) => {
+                Err(format!("{} is a conflict of {} with itself", conflict.opened.id, conflict.opened.first.user))
+            }
             None => Ok(()),
         }
     }

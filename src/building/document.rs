@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Building;
 use super::command::{Actor, Facts, LockView, Reply, Target};
 use super::conflict::{Conflict, ConflictId, Tally};
 use super::draft::Draft;
 use super::event::{Event, Stored};
 use super::resources::{DocumentView, Grid};
-use super::Building;
 use crate::edit::path::Path;
 use crate::edit::rules::ResourceKind;
 use crate::id::{ResourceId, RoomId, UserId};
@@ -94,8 +94,7 @@ impl Building {
     /// The same for somebody who has no session.
     pub(super) fn held_by_other_than(&self, facts: &Facts, target: &Target, actor: Option<&Actor>) -> Option<LockView> {
         let lock = self.covering(facts.now, target)?;
-        let own = actor
-            .is_some_and(|actor| lock.session == actor.session || (actor.legacy && lock.user == actor.user));
+        let own = actor.is_some_and(|actor| lock.session == actor.session || (actor.legacy && lock.user == actor.user));
         (!own).then(|| self.view(facts, lock))
     }
 

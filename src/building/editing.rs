@@ -242,7 +242,9 @@ impl Draft<'_> {
         match &wish.body {
             EditBody::Changes(changes) => Ok(match changes.first() {
                 // What is set within a document that is not there yet begins one.
-                Some(first) if past.value("").is_none() && wish.base == past.history.current() && !first.path().is_root() => {
+                Some(first)
+                    if past.value("").is_none() && wish.base == past.history.current() && !first.path().is_root() =>
+                {
                     let mut all = vec![Change::Set { path: Path::root(), value: begin(id) }];
                     all.extend(changes.iter().cloned());
                     all
@@ -286,9 +288,10 @@ impl Draft<'_> {
         match token {
             Some(token) => {
                 let verdict = self.building.check_token(self.facts, token, target, in_grid);
-                let own = verdict.lock.as_ref().is_none_or(|lock| {
-                    lock.session == actor.session || (actor.legacy && lock.user == actor.user)
-                });
+                let own = verdict
+                    .lock
+                    .as_ref()
+                    .is_none_or(|lock| lock.session == actor.session || (actor.legacy && lock.user == actor.user));
                 Ok(if own { verdict.reason } else { Some(VerifyFault::UnknownToken) })
             }
             None => match self.building.held_by_other(self.facts, target, actor) {
@@ -314,17 +317,12 @@ impl Draft<'_> {
     }
 
     /// What is deleted must not be referred to, and what is referred to must be there.
-    fn find_dangling(
-        &self,
-        wish: &EditWish,
-        doc: &Doc,
-        me: &UserId,
-        after: &mut Checked,
-    ) -> Result<(), Refusal> {
+    fn find_dangling(&self, wish: &EditWish, doc: &Doc, me: &UserId, after: &mut Checked) -> Result<(), Refusal> {
         let rules = &self.building.settings.edits.rules;
         let mut dangling = Vec::new();
         let fields = rules.settings().references.clone();
-        let is_reference = |path: &Path| path.depth() == 1 && path.segments().next().is_some_and(|s| fields.iter().any(|f| **f == *s));
+        let is_reference =
+            |path: &Path| path.depth() == 1 && path.segments().next().is_some_and(|s| fields.iter().any(|f| **f == *s));
         after.changes.retain(|change| {
             let Change::Set { path, value } = change else { return true };
             let Some(name) = value.as_text().filter(|_| is_reference(path)) else { return true };
@@ -412,10 +410,8 @@ impl Draft<'_> {
         }
         let opened = |((user, _), paths): ((UserId, bool), Vec<PathConflict>)| {
             let author = paths.iter().find_map(|conflict| conflict.their_author.as_ref());
-            let first = Party {
-                username: author.map_or_else(|| user.as_str().into(), |author| author.username.clone()),
-                user,
-            };
+            let first =
+                Party { username: author.map_or_else(|| user.as_str().into(), |author| author.username.clone()), user };
             let worst = paths.iter().max_by_key(|conflict| conflict.severity).expect("a group has a member");
             let kind = if is_draft { STALE_TOKEN } else { worst.kind.as_str() };
             Opened {

@@ -16,8 +16,8 @@ use crate::edit::change::{Change, Doc};
 use crate::edit::conflict::Author;
 use crate::edit::history::HistorySettings;
 use crate::edit::path::Path;
-use crate::edit::rules::ResourceKind;
 use crate::edit::resource as edit;
+use crate::edit::rules::ResourceKind;
 use crate::edit::value::Value;
 use crate::id::{ResourceId, RoomId, UserId};
 
@@ -130,7 +130,12 @@ impl Resources {
     }
 
     /// Whether one more fits, if need be in the place of one that can be let go.
-    pub(super) fn has_room(&self, now_ms: u64, settings: &EditSettings, in_dispute: &dyn Fn(&ResourceId) -> bool) -> bool {
+    pub(super) fn has_room(
+        &self,
+        now_ms: u64,
+        settings: &EditSettings,
+        in_dispute: &dyn Fn(&ResourceId) -> bool,
+    ) -> bool {
         self.by_id.len() < settings.resources_max || self.idle(now_ms, settings, in_dispute).is_some()
     }
 
@@ -298,12 +303,9 @@ pub(super) fn is_within_grid(change: &Change) -> bool {
 
 fn author(edited: &Edited) -> Author {
     match &edited.author {
-        EditAuthor::Person { session, user, username } => Author {
-            user: user.clone(),
-            username: username.clone(),
-            session: Some(session.clone()),
-            edit_id: None,
-        },
+        EditAuthor::Person { session, user, username } => {
+            Author { user: user.clone(), username: username.clone(), session: Some(session.clone()), edit_id: None }
+        }
         EditAuthor::Operator(name) => Author {
             // An operator's name is checked where it comes from; what could not be an id is nobody in particular.
             user: UserId::new(name).unwrap_or_else(|_| UserId::new("operator").expect("eight letters are an id")),

@@ -139,7 +139,9 @@ impl Draft<'_> {
         }
         let place = match held.map(|held| held.kind()) {
             Some(ResourceKind::Floor) => Place::Floor(opened.rooms[0].clone()),
-            _ => Place::Item(held.map(|held| held.rooms.clone()).filter(|r| !r.is_empty()).unwrap_or(opened.rooms.clone())),
+            _ => Place::Item(
+                held.map(|held| held.rooms.clone()).filter(|r| !r.is_empty()).unwrap_or(opened.rooms.clone()),
+            ),
         };
         let target = Target { resource: opened.resource.clone(), place };
         let author = match by {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec::{self, Corrupt};
-use super::dedup::{Dedup, DedupImage};
 use super::answers::{Answers, AnswersImage};
+use super::codec::{self, Corrupt};
 use super::conflict::{Conflicts, ConflictsImage};
+use super::dedup::{Dedup, DedupImage};
 use super::event::{Event, GrantCause, LockGranted, Seqs};
 use super::log_clock::LogClock;
 use super::resources::{ResourceImage, Resources};

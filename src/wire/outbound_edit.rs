@@ -203,7 +203,14 @@ fn about(o: &mut Object, opened: &Opened, viewer: Viewer) {
 }
 
 /// `conflict_detected`, as one of the two sees it.
-pub fn conflict_detected(out: &mut Vec<u8>, at: Wall, opened: &Opened, revision: u32, due_ms: Option<u64>, to: &UserId) {
+pub fn conflict_detected(
+    out: &mut Vec<u8>,
+    at: Wall,
+    opened: &Opened,
+    revision: u32,
+    due_ms: Option<u64>,
+    to: &UserId,
+) {
     let mut o = open(out, "conflict_detected", at);
     about(&mut o, opened, Viewer::Party(to));
     o.int("revision", u64::from(revision));

@@ -15,10 +15,10 @@ use crate::edit::resource::Resource;
 use crate::edit::rules::{ResourceKind, Rules};
 use crate::edit::value::Value;
 use crate::id::UserId;
-use crate::time::{Mono, Wall};
+use crate::time::Wall;
 
 pub fn author(name: &str) -> Author {
-    Author { user: UserId::new(name).unwrap(), session: None, edit_id: None }
+    Author { user: UserId::new(name).unwrap(), username: name.into(), session: None, edit_id: None }
 }
 
 /// A document that two or three people edit.
@@ -37,7 +37,7 @@ impl Desk {
     }
 
     pub fn write(&mut self, who: &str, changes: &[Change]) {
-        let made = self.0.apply(author(who), Mono(0), Wall(0), changes);
+        let made = self.0.apply(author(who), 0, Wall(0), changes);
         made.unwrap_or_else(|bad| panic!("{bad}: {changes:?}"));
     }
 

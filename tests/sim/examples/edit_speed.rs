@@ -17,7 +17,7 @@ use arxosrt_core::edit::resource::Resource;
 use arxosrt_core::edit::rules::{ResourceKind, Rules};
 use arxosrt_core::edit::value::Value;
 use arxosrt_core::id::UserId;
-use arxosrt_core::time::{Mono, Wall};
+use arxosrt_core::time::Wall;
 
 const SIZES: [usize; 2] = [1_000, 10_000];
 const EDITS: usize = 20_000;
@@ -101,14 +101,18 @@ impl Desk {
     }
 
     fn make(&mut self, author: &Author, changes: &[Change]) {
-        self.resource.apply(author.clone(), Mono(0), Wall(0), changes).expect("what was decided can be made");
+        self.resource.apply(author.clone(), 0, Wall(0), changes).expect("what was decided can be made");
     }
 }
 
 fn measure(case: &Case) {
     let rules = Rules::default();
-    let authors =
-        ["ann", "bob"].map(|user| Author { user: UserId::new(user).expect("an id"), session: None, edit_id: None });
+    let authors = ["ann", "bob"].map(|user| Author {
+        user: UserId::new(user).expect("an id"),
+        username: user.into(),
+        session: None,
+        edit_id: None,
+    });
     let mut desks = SIZES.map(Desk::new);
     let mut took = SIZES.map(|_| Vec::with_capacity(EDITS));
     let mut met = SIZES.map(|_| 0);
