@@ -18,7 +18,7 @@ use super::event::{Adopted, Answered, EditAuthor, EditOutcome, Edited, Event, Si
 use super::notice::Notice;
 use super::resources::is_within_grid;
 use super::soft::Soft;
-use crate::edit::change::{BadChange, Change, Doc};
+use crate::edit::change::{BadChange, Change, Doc, Reason};
 use crate::edit::conflict::{Author, PathConflict, Side};
 use crate::edit::detect;
 use crate::edit::diff;
@@ -258,9 +258,12 @@ impl Draft<'_> {
             EditBody::MergePatch(json) => {
                 bounded(json)?;
                 let patch = Value::parse(json).map_err(|bad| bad_value(&bad))?;
-                let begun = match begins {
-                    true => Doc::new(Some(begin(id))).map_err(|bad| bad_edit(&bad))?,
-                    false => base,
+                let begun = match (begins, base.value()) {
+                    (true, _) => Doc::new(Some(begin(id))).map_err(|bad| bad_edit(&bad))?,
+                    (false, Some(_)) => base,
+                    (false, None) => {
+                        return Err(bad_edit(&BadChange { path: Path::root(), reason: Reason::NoDocument }));
+                    }
                 };
                 let mut changes = diff::from_merge_patch(&begun, &patch).map_err(|bad| bad_edit(&bad))?;
                 if begins {
@@ -389,7 +392,7 @@ impl Draft<'_> {
                 _ => 0,
             })
             .sum();
-        match now + added > max {
+        match now.saturating_add(added) > max {
             true => Err(Refusal::Limit { name: "edits.document_bytes_max", max: max as u64 }),
             false => Ok(()),
         }
