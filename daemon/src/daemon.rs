@@ -432,6 +432,7 @@ fn building_settings(config: &Config) -> BuildingSettings {
         history_events_max: config.hub.history_events_max,
         history_bytes_max: config.hub.history_bytes_max,
         dedup_ms: config.hub.dedup_ms,
+        edits: config::editing::settings(&config.edits, &config.conflicts),
         ..BuildingSettings::default()
     }
 }

@@ -106,11 +106,6 @@ impl<'a> Draft<'a> {
         self.notices.push(Notify { to: Addressee::Person(to.clone()), notice });
     }
 
-    /// Whether nothing has been decided yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
     pub(super) fn push(&mut self, event: Event) {
         self.events.push(event);
     }

@@ -18,7 +18,7 @@ use super::event::{Adopted, Answered, EditAuthor, EditOutcome, Edited, Event, Si
 use super::notice::Notice;
 use super::resources::is_within_grid;
 use super::soft::Soft;
-use crate::edit::change::{BadChange, Change, Doc};
+use crate::edit::change::{BadChange, Change, Doc, Reason};
 use crate::edit::conflict::{Author, PathConflict, Side};
 use crate::edit::detect;
 use crate::edit::diff;
@@ -30,6 +30,7 @@ use crate::edit::rules::{ConflictKind, ResourceKind, Severity, Unit};
 use crate::edit::value::Value;
 use crate::edit::whole::units;
 use crate::id::{ResourceId, RoomId, UserId};
+use crate::lock::guard::Guard;
 
 /// The members of a document that an edit cannot change.
 const FIXED: [&str; 2] = ["/id", "/version"];
@@ -94,7 +95,7 @@ impl Draft<'_> {
     fn decide_edit(&mut self, wish: &EditWish) -> Result<EditReply, Refusal> {
         let building = self.building;
         if let Some(name) = &wish.edit_id
-            && let Some(known) = building.answers.find(&wish.actor.user, name)
+            && let Some(known) = building.answers.find(&wish.actor.user, name).filter(|_| self.holds(Guard::EditDedup))
         {
             return Ok(EditReply {
                 outcome: known.outcome,
@@ -128,14 +129,18 @@ impl Draft<'_> {
         let changes = self.changes_of(wish, &past)?;
         check_changes(&changes)?;
         let fault = self.check_lock(&wish.actor, &wish.target, wish.token, &changes)?;
-        let frame_outdated = self.frame_outdated(wish);
+        let fault = fault.filter(|_| self.holds(Guard::EditFence));
+        let calibrator = self.calibrator(wish).cloned();
+        let frame_outdated = calibrator.is_some();
         let edit = detect::Edit { author: &author, base_version: wish.base, changes: &changes, frame_outdated };
         let outcome = subject.decide(&edit, &building.settings.edits.rules).map_err(refusal)?;
         let mut after = Checked { changes: outcome.changes, conflicts: outcome.conflicts };
         if fault.is_some() {
             after = as_draft(doc, &past, &changes, &building.settings.edits.rules, kind)?;
         }
-        self.name_calibrator(&mut after.conflicts, &wish.target);
+        // A conflict with an outdated frame is one with whoever has calibrated the grid.
+        let outdated = after.conflicts.iter_mut().filter(|conflict| conflict.kind == ConflictKind::OutdatedFrame);
+        outdated.for_each(|conflict| conflict.their_author = calibrator.clone());
         self.find_dangling(wish, doc, &author.user, &mut after)?;
         self.check_size(subject.bytes(), &after.changes)?;
         let version = history.current() + u64::from(!after.changes.is_empty());
@@ -180,13 +185,11 @@ impl Draft<'_> {
         version: u64,
         conflicts: &SmallVec<[ConflictId; 1]>,
     ) {
-        let nothing_happened = opened.is_empty() && self.is_empty();
         for opened in opened {
             self.open(opened);
         }
-        if let Some(edit_id) = wish.edit_id.clone()
-            && !nothing_happened
-        {
+        // Also when it changed nothing: its repeat must not meet what others do in between.
+        if let Some(edit_id) = wish.edit_id.clone() {
             self.push(Event::Answered(Arc::new(Answered {
                 at: self.facts.wall,
                 user: wish.actor.user.clone(),
@@ -239,7 +242,12 @@ impl Draft<'_> {
             false => Ok(()),
         };
         let id = wish.target.resource.as_str();
+        let base = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
+        // What is set within a document that is not there yet begins one. What the author himself has deleted since
+        // does not come back by an edit of a part of it.
+        let begins = base.value().is_none() && (wish.base == 0 || wish.base == past.history.current());
         match &wish.body {
+<<<<<<< HEAD
             EditBody::Changes(changes) => Ok(match changes.first() {
                 // What is set within a document that is not there yet begins one.
                 Some(first)
@@ -248,15 +256,28 @@ impl Draft<'_> {
                     let mut all = vec![Change::Set { path: Path::root(), value: begin(id) }];
                     all.extend(changes.iter().cloned());
                     all
+=======
+            EditBody::Changes(changes) => {
+                let changes = changes.iter().map(|change| as_document(change, id, &base));
+                let mut changes = changes.collect::<Result<Vec<Change>, Refusal>>()?;
+                if begins && changes.first().is_some_and(|first| !first.path().is_root()) {
+                    changes.insert(0, Change::Set { path: Path::root(), value: begin(id) });
+>>>>>>> w/sim
                 }
-                _ => changes.iter().map(|change| with_id(change, id)).collect(),
-            }),
+                Ok(changes)
+            }
             EditBody::MergePatch(json) => {
                 bounded(json)?;
                 let patch = Value::parse(json).map_err(|bad| bad_value(&bad))?;
-                let base = Doc::new(past.value("").or_else(|| Some(begin(id)))).map_err(|bad| bad_edit(&bad))?;
-                let mut changes = diff::from_merge_patch(&base, &patch).map_err(|bad| bad_edit(&bad))?;
-                if past.value("").is_none() {
+                let begun = match (begins, base.value()) {
+                    (true, _) => Doc::new(Some(begin(id))).map_err(|bad| bad_edit(&bad))?,
+                    (false, Some(_)) => base,
+                    (false, None) => {
+                        return Err(bad_edit(&BadChange { path: Path::root(), reason: Reason::NoDocument }));
+                    }
+                };
+                let mut changes = diff::from_merge_patch(&begun, &patch).map_err(|bad| bad_edit(&bad))?;
+                if begins {
                     changes.insert(0, Change::Set { path: Path::root(), value: begin(id) });
                 }
                 Ok(changes)
@@ -264,12 +285,7 @@ impl Draft<'_> {
             EditBody::Whole(json) => {
                 bounded(json)?;
                 let mut wanted = Doc::parse(json).map_err(|bad| bad_edit(&bad))?;
-                let base = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
-                wanted.name(id);
-                match base.get(&known(FIXED[1])) {
-                    Some(version) => wanted.put_member("version", version.clone()),
-                    None => wanted.drop_member("version"),
-                }
+                keep_fixed(&mut wanted, id, &base);
                 Ok(diff::diff(&base, &wanted))
             }
         }
@@ -301,38 +317,42 @@ impl Draft<'_> {
         }
     }
 
-    /// Whether the author's coordinates are those of a grid that somebody has calibrated anew since.
-    fn frame_outdated(&self, wish: &EditWish) -> bool {
-        let Some(known) = wish.frame else { return false };
+    /// Who has calibrated the grid anew of which the author's coordinates are, if it was somebody else.
+    fn calibrator(&self, wish: &EditWish) -> Option<&Author> {
+        let known = wish.frame?;
         let mut grids = wish.target.place.rooms().iter().filter_map(|room| self.building.grid(room));
-        grids.any(|grid| known < grid.version && grid.by.user != wish.actor.user)
-    }
-
-    /// A conflict with an outdated frame is one with whoever has calibrated the grid.
-    fn name_calibrator(&self, conflicts: &mut [PathConflict], target: &Target) {
-        for conflict in conflicts.iter_mut().filter(|conflict| conflict.kind == ConflictKind::OutdatedFrame) {
-            let mut grids = target.place.rooms().iter().filter_map(|room| self.building.grid(room));
-            conflict.their_author = grids.next().map(|grid| grid.by.clone());
-        }
+        grids.find(|grid| known < grid.version && grid.by.user != wish.actor.user).map(|grid| &grid.by)
     }
 
     /// What is deleted must not be referred to, and what is referred to must be there.
     fn find_dangling(&self, wish: &EditWish, doc: &Doc, me: &UserId, after: &mut Checked) -> Result<(), Refusal> {
         let rules = &self.building.settings.edits.rules;
         let mut dangling = Vec::new();
+<<<<<<< HEAD
         let fields = rules.settings().references.clone();
         let is_reference =
             |path: &Path| path.depth() == 1 && path.segments().next().is_some_and(|s| fields.iter().any(|f| **f == *s));
         after.changes.retain(|change| {
+=======
+        let fields = &rules.settings().references;
+        let is_reference = |path: &Path| {
+            path.depth() == 1 && path.segments().next().is_some_and(|name| fields.iter().any(|field| **field == *name))
+        };
+        after.changes.retain_mut(|change| {
+>>>>>>> w/sim
             let Change::Set { path, value } = change else { return true };
-            let Some(name) = value.as_text().filter(|_| is_reference(path)) else { return true };
-            let Some(gone) = ResourceId::new(name).ok().and_then(|id| self.building.resources.get(&id)) else {
-                return true;
-            };
-            if gone.doc().value().is_some() || gone.version() == 0 {
+            if path.is_root() {
+                let gone = rules.references(value).filter_map(|(path, name)| Some((path, self.deleter(name)?)));
+                let gone: Vec<(Path, Option<Author>)> = gone.collect();
+                for (path, by) in gone {
+                    let mine = value.take_at(path.as_str());
+                    dangling.push(contested(&path, doc.get(&path), mine, doc.get(&path), by));
+                }
                 return true;
             }
-            let by = gone.edited.history().versions().next_back().map(|version| version.author.clone());
+            let Some(by) = value.as_text().filter(|_| is_reference(path)).and_then(|name| self.deleter(name)) else {
+                return true;
+            };
             dangling.push(contested(path, doc.get(path), Some(value.clone()), doc.get(path), by));
             false
         });
@@ -349,6 +369,13 @@ impl Draft<'_> {
         }
         after.conflicts.extend(dangling);
         Ok(())
+    }
+
+    /// Who has deleted the resource of this name, as far as it is known; nothing when it is not deleted.
+    fn deleter(&self, name: &str) -> Option<Option<Author>> {
+        let gone = self.building.resources.get(&ResourceId::new(name).ok()?)?;
+        let deleted = gone.doc().value().is_none() && gone.version() > 0;
+        deleted.then(|| gone.edited.history().versions().next_back().map(|version| version.author.clone()))
     }
 
     /// Who else has lately made something refer to this resource.
@@ -374,7 +401,7 @@ impl Draft<'_> {
         found.into_iter().next().map(|(id, author)| (author, id.clone()))
     }
 
-    fn check_size(&self, now: usize, changes: &[Change]) -> Result<(), Refusal> {
+    pub(super) fn check_size(&self, now: usize, changes: &[Change]) -> Result<(), Refusal> {
         let max = self.building.settings.edits.document_bytes_max;
         let added: usize = changes
             .iter()
@@ -383,7 +410,7 @@ impl Draft<'_> {
                 _ => 0,
             })
             .sum();
-        match now + added > max {
+        match now.saturating_add(added) > max {
             true => Err(Refusal::Limit { name: "edits.document_bytes_max", max: max as u64 }),
             false => Ok(()),
         }
@@ -530,7 +557,7 @@ fn check_base(base: u64, history: &History) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_changes(changes: &[Change]) -> Result<(), Refusal> {
+pub(super) fn check_changes(changes: &[Change]) -> Result<(), Refusal> {
     let fixed = |path: &Path| FIXED.iter().any(|fixed| path.as_str() == *fixed);
     match changes.iter().find(|change| fixed(change.path())) {
         Some(change) => Err(Refusal::BadEdit {
@@ -554,7 +581,7 @@ fn moved_to(changes: &[Change], target: &Target, floors: &[RoomId]) -> Result<Op
     let bad = |why: String| Refusal::BadEdit { path: FLOOR.into(), why: why.into() };
     let floor = wanted.ok_or_else(|| bad("must be the id of a floor".to_owned()))?;
     let floor = RoomId::new(floor).map_err(|error| bad(error.to_string()))?;
-    if target.place.rooms().first() == Some(&floor) {
+    if target.place.rooms().contains(&floor) {
         return Ok(None);
     }
     match floors.is_empty() || floors.contains(&floor) {
@@ -570,18 +597,25 @@ fn begin(id: &str) -> Value {
     doc.into_value().unwrap_or_else(Value::empty_map)
 }
 
-/// A whole document goes by the id of its resource.
-fn with_id(change: &Change, id: &str) -> Change {
+/// A whole document goes by the id of its resource, and its version is not its author's to say.
+fn as_document(change: &Change, id: &str, base: &Doc) -> Result<Change, Refusal> {
     match change {
         Change::Set { path, value } if path.is_root() => {
-            let mut doc = Doc::new(Some(value.clone())).unwrap_or_default();
-            doc.name(id);
-            match doc.into_value() {
-                Some(value) => Change::Set { path: path.clone(), value },
-                None => change.clone(),
-            }
+            let mut wanted = Doc::new(Some(value.clone())).map_err(|bad| bad_edit(&bad))?;
+            keep_fixed(&mut wanted, id, base);
+            let value = wanted.into_value().unwrap_or_else(Value::empty_map);
+            Ok(Change::Set { path: path.clone(), value })
         }
-        _ => change.clone(),
+        _ => Ok(change.clone()),
+    }
+}
+
+/// What a whole document says of itself is what it said before.
+pub(super) fn keep_fixed(wanted: &mut Doc, id: &str, base: &Doc) {
+    wanted.name(id);
+    match base.get(&known(FIXED[1])) {
+        Some(version) => wanted.put_member("version", version.clone()),
+        None => wanted.drop_member("version"),
     }
 }
 

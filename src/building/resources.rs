@@ -238,7 +238,10 @@ impl Resources {
 
     fn insert(&mut self, id: ResourceId, resource: Resource) {
         self.by_age.insert((resource.edited_ms, id.clone()));
-        self.by_id.insert(id, resource);
+        let edited_ms = resource.edited_ms;
+        if let Some(before) = self.by_id.insert(id.clone(), resource).filter(|before| before.edited_ms != edited_ms) {
+            self.by_age.remove(&(before.edited_ms, id));
+        }
     }
 
     fn make_room(&mut self, now_ms: u64, settings: &EditSettings, in_dispute: &dyn Fn(&ResourceId) -> bool) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::command::{Actor, Place, Refusal, Reply, Resolution, Resolver, Share, Target};
 use super::conflict::{Conflict, ConflictId, Kept, Opened, Party, Settled, SettledBy, Source, Word};
 use super::draft::Draft;
-use super::editing::{Commit, bad_edit, now_kept};
+use super::editing::{Commit, bad_edit, check_changes, keep_fixed, now_kept};
 use super::event::{EditAuthor, Escalated, Event};
 use crate::edit::change::{Change, Doc};
 use crate::edit::conflict::{Choice, PathConflict, Side};
@@ -17,6 +17,7 @@ use crate::edit::path::Path;
 use crate::edit::rules::{ResourceKind, Severity, Unit};
 use crate::edit::value::Value;
 use crate::id::UserId;
+use crate::lock::guard::Guard;
 
 /// How many conflicts one tick decides.
 const DECIDED_PER_TICK: usize = 64;
@@ -48,6 +49,7 @@ impl Draft<'_> {
         }
         if let Some(seen) = revision
             && seen != conflict.revision
+            && self.holds(Guard::ConflictRevision)
         {
             return Err(Refusal::RevisionChanged { current: conflict.revision });
         }
@@ -131,12 +133,24 @@ impl Draft<'_> {
         let mut changes = Vec::new();
         for (path, choice) in opened.paths.iter().zip(choices) {
             if let Some(choice) = choice {
-                changes.extend(path.resolve(doc, choice).map_err(|bad| bad_edit(&bad))?);
+                let mut choice = choice.clone();
+                if let Choice::Value(Some(value)) = &mut choice
+                    && matches!(&path.unit, Unit::Node(path) if path.is_root())
+                {
+                    let mut wanted = Doc::new(Some(value.clone())).map_err(|bad| bad_edit(&bad))?;
+                    keep_fixed(&mut wanted, opened.resource.as_str(), doc);
+                    *value = wanted.into_value().unwrap_or_else(Value::empty_map);
+                }
+                changes.extend(path.resolve(doc, &choice).map_err(|bad| bad_edit(&bad))?);
             }
         }
         if changes.is_empty() {
             return Ok((changes, version));
         }
+        // What the values belong into may be gone by now. The event must be one that can happen.
+        doc.clone().apply_all(&changes).map_err(|bad| bad_edit(&bad))?;
+        check_changes(&changes)?;
+        self.check_size(held.map_or(0, |held| held.edited.bytes()), &changes)?;
         let place = match held.map(|held| held.kind()) {
             Some(ResourceKind::Floor) => Place::Floor(opened.rooms[0].clone()),
             _ => Place::Item(
@@ -254,9 +268,11 @@ fn side_of(opened: &Opened, user: &UserId) -> Result<Side, Refusal> {
     }
 }
 
-/// Whether a path means this unit: its name, its own path, or something within it.
+/// Whether a path means this unit: it is its name, or that of one of its fields. What lies deeper is part of a value
+/// that is decided as a whole.
 fn names(unit: &Unit, path: &Path) -> bool {
-    unit.name() == path.as_str() || unit.covers(path)
+    let is_field = || matches!(unit, Unit::Fields { path: at, .. } if path.depth() == at.depth() + 1);
+    unit.name() == path.as_str() || is_field() && unit.covers(path)
 }
 
 /// What a resolution says of each path; nothing where things stay as they are.
@@ -287,7 +303,11 @@ fn choose(opened: &Opened, by: &Resolver, resolution: &Resolution) -> Result<(Wo
                     Share::Theirs => other(own()?),
                     Share::Of(user) => side_of(opened, user)?,
                 };
-                choices[unit(path)?] = Some(Choice::Side(side));
+                let choice = &mut choices[unit(path)?];
+                if choice.as_ref().is_some_and(|chosen| *chosen != Choice::Side(side)) {
+                    return Err(refuse(path.as_str(), "it is one value with another path, which is the other's"));
+                }
+                *choice = Some(Choice::Side(side));
             }
             (Word::Merge, choices)
         }

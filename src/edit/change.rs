@@ -199,11 +199,15 @@ pub enum Write {
 }
 
 impl Write {
-    /// About how many bytes of values were there before, and are there after it.
+    /// About how many bytes of the document were there before, and are there after it.
     pub(crate) fn weights(&self) -> (usize, usize) {
-        let weight = |value: &Option<Value>| value.as_ref().map_or(0, Value::weight);
         match self {
-            Write::Node { before, after, .. } => (weight(before), weight(after)),
+            Write::Node { path, before, after } => {
+                // A member weighs as much as its name and its value.
+                let name = path.split().map_or(0, |(_, name)| name.len());
+                let weight = |value: &Option<Value>| value.as_ref().map_or(0, |value| name + value.weight());
+                (weight(before), weight(after))
+            }
             Write::Order { .. } => (0, 0),
         }
     }

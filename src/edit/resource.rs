@@ -63,7 +63,7 @@ impl Resource {
         let writes = self.doc.apply_all(changes)?;
         for write in &writes {
             let (before, after) = write.weights();
-            self.bytes = (self.bytes + after).saturating_sub(before);
+            self.bytes = self.bytes.saturating_add(after).saturating_sub(before);
         }
         let version = self.history.record(author, log_ms, wall, writes);
         Ok(version)

@@ -30,6 +30,7 @@ pub enum ResourceKind {
 
 /// How bad a conflict is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Settled at once: the later one wins.
     Low,

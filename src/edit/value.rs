@@ -169,6 +169,13 @@ impl Value {
         true
     }
 
+    /// Takes out what is at a place.
+    pub(crate) fn take_at(&mut self, pointer: &str) -> Option<Value> {
+        let taken = self.at(pointer).cloned();
+        self.put_at(pointer, None);
+        taken
+    }
+
     /// The name that this value would have in a list.
     pub(crate) fn element_key(&self) -> Option<Cow<'_, str>> {
         match self.as_map()?.get(ID)? {

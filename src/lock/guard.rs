@@ -44,10 +44,16 @@ pub enum Guard {
     Dedup,
     /// Several messages of one decision have different numbers.
     Seq,
+    /// An edit under a lock that is lost writes nothing.
+    EditFence,
+    /// An edit that was answered is not done again.
+    EditDedup,
+    /// Nobody settles a conflict that has changed under his eyes.
+    ConflictRevision,
 }
 
 /// All guards, for tests that try each.
-pub const ALL: [Guard; 18] = [
+pub const ALL: [Guard; 21] = [
     Guard::Exclusion,
     Guard::OwnLocks,
     Guard::Fifo,
@@ -66,6 +72,9 @@ pub const ALL: [Guard; 18] = [
     Guard::Wake,
     Guard::Dedup,
     Guard::Seq,
+    Guard::EditFence,
+    Guard::EditDedup,
+    Guard::ConflictRevision,
 ];
 
 /// Which safeguards hold.

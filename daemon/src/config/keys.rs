@@ -76,6 +76,23 @@ pub const KEYS: &[Key] = &[
     key("locks.request_respond_s", Kind::Integer(1, DAY_S)),
     key("locks.request_idle_grant_s", Kind::Integer(0, DAY_S)),
     key("locks.per_session_max", Kind::Integer(1, 100_000)),
+    key("edits.versions_max", Kind::Integer(1, 65_536)),
+    key("edits.versions_s", Kind::Integer(1, DAY_S)),
+    key("edits.edit_id_s", Kind::Integer(60, 365 * DAY_S)),
+    key("edits.documents_max", Kind::Integer(16, MILLION)),
+    key("edits.document_bytes_max", Kind::Integer(4096, GIB)),
+    key("conflicts.timeout_s", Kind::Integer(1, 30 * DAY_S)),
+    key("conflicts.timeout_by_severity.low", Kind::Integer(1, 30 * DAY_S)),
+    key("conflicts.timeout_by_severity.medium", Kind::Integer(1, 30 * DAY_S)),
+    key("conflicts.timeout_by_severity.high", Kind::Integer(1, 30 * DAY_S)),
+    key("conflicts.timeout_by_severity.critical", Kind::Integer(1, 30 * DAY_S)),
+    key("conflicts.open_max", Kind::Integer(1, 100_000)),
+    key("conflicts.settled_max", Kind::Integer(0, 100_000)),
+    key("conflicts.groups", Kind::Names),
+    key("conflicts.references", Kind::Names),
+    key("conflicts.low", Kind::Names),
+    key("conflicts.high", Kind::Names),
+    key("conflicts.critical", Kind::Names),
     key("limits.message_bytes", Kind::Integer(1024, 64 << 20)),
     // Parsing and dropping nested JSON recurses: a thread's stack bounds it.
     key("limits.json_depth", Kind::Integer(4, 120)),
@@ -151,7 +168,7 @@ mod tests {
         let mut fields = BTreeSet::new();
         leaves("", &toml::Table::try_from(Config::default()).unwrap(), &mut fields);
         let rows: BTreeSet<String> =
-            KEYS.iter().map(|k| k.path.to_owned()).filter(|path| !path.contains("ttl_by_type")).collect();
+            KEYS.iter().map(|k| k.path.to_owned()).filter(|path| !path.contains("_by_")).collect();
         assert_eq!(fields, rows);
         assert_eq!(KEYS.len(), KEYS.iter().map(|k| k.path).collect::<BTreeSet<_>>().len(), "no row twice");
     }
@@ -175,7 +192,7 @@ mod tests {
         for key in KEYS {
             let values: Vec<Value> = match key.kind {
                 Kind::Word(words) => words.iter().map(|w| Value::String((*w).to_owned())).collect(),
-                _ if key.path.contains("ttl_by_type") => vec![Value::Integer(1)],
+                _ if key.path.contains("_by_") => vec![Value::Integer(1)],
                 _ => continue,
             };
             for value in values {

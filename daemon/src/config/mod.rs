@@ -8,6 +8,7 @@
 //! Units are part of the names: `_ms` milliseconds, `_s` seconds, `_us` microseconds, `_bytes` bytes. Names without a
 //! unit count things.
 
+pub mod editing;
 pub mod keys;
 mod layers;
 pub mod listen;
@@ -25,6 +26,8 @@ use std::path::PathBuf;
 
 use arxosrt_core::lock::LockType;
 use serde::{Deserialize, Serialize};
+
+pub use editing::{Conflicts, Edits};
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use problem::{Problem, Whence};
@@ -52,6 +55,10 @@ pub struct Config {
     pub hub: Hub,
     /// Editing locks.
     pub locks: Locks,
+    /// Documents and the edits of them.
+    pub edits: Edits,
+    /// Conflicts and how they end.
+    pub conflicts: Conflicts,
     /// What one client may use.
     pub limits: Limits,
     /// Stopping without hurting anybody.

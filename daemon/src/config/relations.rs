@@ -32,6 +32,9 @@ pub fn problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
         );
         breaches.push(Breach { paths: ["hub.reconnect_min_ms", "hub.reconnect_max_ms"], what });
     }
+    for (option, what) in config.conflicts.bad_patterns() {
+        breaches.push(Breach { paths: [option, option], what: format!("`{option}`: {what}") });
+    }
     breaches.into_iter().map(|breach| placed(breach, set_by)).collect()
 }
 

@@ -67,7 +67,7 @@ fn the_documented_file_states_the_bounds_of_every_number_and_every_optional_key(
         let name = key.path.rsplit('.').next().unwrap();
         assert!(text.contains(&format!("{name} = ")), "{}", key.path);
         if let value::Kind::Integer(min, max) = key.kind
-            && !key.path.contains("ttl_by_type")
+            && !key.path.contains("_by_")
         {
             let bounds = format!("{min} to {max}");
             let line = text.find(&format!("\n{name} = ")).unwrap();

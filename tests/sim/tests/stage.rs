@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arxosrt_core::building::command::{Actor, Command, Facts, HolderState, LockView, Place, Refusal, Reply, Target};
 use arxosrt_core::building::event::{Event, GrantCause, ReleaseReason};
-use arxosrt_core::building::notice::{Notice, WaitEnd};
+use arxosrt_core::building::notice::{Addressee, Notice, Notify, WaitEnd};
 use arxosrt_core::building::{Building, Decision, LockSettings, Settings, VerifyFault};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::LockType::*;
@@ -97,6 +97,10 @@ fn actor(who: &str) -> Actor {
     }
 }
 
+fn told(notify: &Notify, session: &str) -> bool {
+    matches!(&notify.to, Addressee::Session(to) if to.as_str() == session)
+}
+
 fn floor(id: &str) -> Target {
     Target {
         resource: ResourceId::new(id).expect("a good id"),
@@ -126,7 +130,7 @@ fn the_first_acquire_after_an_expiry_succeeds() {
     stage.take("anna", ObjectEdit, &chair);
     let ticks = stage.pass(5 * MINUTE);
     let lost = ticks.iter().flat_map(|tick| &tick.notices).any(|notify| {
-        notify.to.as_str() == "anna" && matches!(notify.notice, Notice::Lost { reason: ReleaseReason::Expired, .. })
+        told(notify, "anna") && matches!(notify.notice, Notice::Lost { reason: ReleaseReason::Expired, .. })
     });
     assert!(lost, "the holder is told");
     stage.take("ben", ObjectEdit, &chair);
@@ -316,7 +320,7 @@ fn an_operator_releases_only_what_it_saw() {
     let forced = stage.run(force(lock.token));
     assert_eq!(granted_tickets(&forced), [waiter]);
     let told = forced.notices.iter().any(|notify| {
-        notify.to.as_str() == "anna"
+        told(notify, "anna")
             && matches!(&notify.notice, Notice::Lost { forced: Some((by, why)), .. } if &**by == "uid 0" && &**why == "fire drill")
     });
     assert!(told, "{:?}", forced.notices);
@@ -346,8 +350,9 @@ fn a_viewer_is_told_when_somebody_edits_what_is_viewed() {
     let view = stage.take("vera", AnalyticsView, &f1);
     let begun = stage.ask("ben", FloorEdit, std::slice::from_ref(&f1), 0);
     assert!(matches!(begun.reply, Reply::Granted { .. }), "a view blocks nobody");
-    let told: Vec<_> = begun.notices.iter().map(|notify| (notify.to.as_str(), &notify.notice)).collect();
-    assert!(matches!(told[..], [("vera", Notice::ViewBroken { lock, .. })] if *lock == view.id), "{told:?}");
+    let [notify] = &begun.notices[..] else { panic!("{:?}", begun.notices) };
+    assert!(told(notify, "vera"), "{notify:?}");
+    assert!(matches!(notify.notice, Notice::ViewBroken { lock, .. } if lock == view.id), "{notify:?}");
 }
 
 #[test]

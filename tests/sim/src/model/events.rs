@@ -3,7 +3,7 @@
 use arxosrt_core::building::LockSettings;
 use arxosrt_core::building::command::{Command, Facts, Target};
 use arxosrt_core::building::event::{Event, GrantCause, LockGranted, LockReleased, ReleaseReason, Seen};
-use arxosrt_core::building::notice::{Notice, Notify, WaitEnd};
+use arxosrt_core::building::notice::{Addressee, Notice, Notify, WaitEnd};
 
 use super::{Complaint, Held, Model, distinct, ensure, same};
 use crate::overlap::overlap;
@@ -22,7 +22,8 @@ impl Model {
             };
             let at = self.waiting.iter().position(|waiting| waiting.ticket == *ticket);
             let waiting = self.waiting.remove(at.ok_or_else(|| format!("{ticket} ended and did not wait"))?);
-            ensure!(waiting.actor.session == *to, "{ticket} ended and another one was told");
+            let own = matches!(to, Addressee::Session(to) if *to == waiting.actor.session);
+            ensure!(own, "{ticket} ended and another one was told");
             let may = match why {
                 WaitEnd::TimedOut => matches!(command, Command::Tick) && facts.now >= waiting.until,
                 WaitEnd::Cancelled => match command {
@@ -45,6 +46,7 @@ impl Model {
             Event::Broadcast(_) => 1,
             Event::LockGranted(granted) => messages(&granted.targets),
             Event::LockReleased(released) => messages(&released.targets),
+            _ => return Err(format!("nobody edits here: {event:?}")),
         };
         for Seen { target, room, seq } in event.sightings() {
             let told = self.told.entry(room.clone()).or_default();

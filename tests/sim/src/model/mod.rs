@@ -158,6 +158,8 @@ impl Model {
                     *last_token = granted.token;
                     self.judge_grant(facts, locks, command, granted, handed.take())?;
                 }
+                // Those of edits do not get past the judgement of the order.
+                _ => {}
             }
         }
         ensure!(handed.is_none(), "L9: a lock was taken for somebody who did not get it");

@@ -1,7 +1,7 @@
 //! Is everybody told what they must be told, and nothing that is not so?
 
 use arxosrt_core::building::command::{Command, Facts, HolderAnswer, Reply};
-use arxosrt_core::building::notice::{Notice, Notify, RequestEnd};
+use arxosrt_core::building::notice::{Addressee, Notice, Notify, RequestEnd};
 use arxosrt_core::building::{Decision, LockSettings};
 use arxosrt_core::id::SessionId;
 use arxosrt_core::lock::{LockType, RequestId};
@@ -26,6 +26,9 @@ impl Model {
             self.asked.retain(|asked| asked.id != *request);
         }
         for Notify { to, notice } in &decision.notices {
+            let Addressee::Session(to) = to else {
+                return Err(format!("a person is told although nobody edits here: {notice:?}"));
+            };
             match notice {
                 Notice::RequestAnswered { request, lock, decision: answer, deemed, granted, .. } => {
                     let asked = self.close_request(*request, to)?;
@@ -86,6 +89,9 @@ impl Model {
                 | Notice::Contended { .. }
                 | Notice::Requested { .. }
                 | Notice::RequestClosed { .. } => {}
+                Notice::ConflictDetected { .. } | Notice::ConflictResolved { .. } => {
+                    return Err(format!("a conflict although nobody edits here: {notice:?}"));
+                }
             }
         }
         Ok(())

@@ -110,6 +110,7 @@ impl Model {
             | Command::SessionEnded { .. }
             | Command::Kicked { .. }
             | Command::Tick => *reply == Reply::Done,
+            _ => return Err(format!("nobody edits here: {command:?}")),
         };
         let _ = locks;
         ensure!(fits, "the wrong answer: {reply:?}");

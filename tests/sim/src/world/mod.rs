@@ -314,7 +314,7 @@ impl World {
                     self.tally.fate = mix(self.tally.fate, self.now, released.token, &what);
                     self.tally.expiries += u64::from(released.reason == ReleaseReason::Expired);
                 }
-                Event::Broadcast(_) => {}
+                _ => {}
             }
         }
         if matches!(decision.reply, Reply::Refused(arxosrt_core::building::command::Refusal::Deadlock { .. })) {
