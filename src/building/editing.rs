@@ -247,22 +247,11 @@ impl Draft<'_> {
         // does not come back by an edit of a part of it.
         let begins = base.value().is_none() && (wish.base == 0 || wish.base == past.history.current());
         match &wish.body {
-<<<<<<< HEAD
-            EditBody::Changes(changes) => Ok(match changes.first() {
-                // What is set within a document that is not there yet begins one.
-                Some(first)
-                    if past.value("").is_none() && wish.base == past.history.current() && !first.path().is_root() =>
-                {
-                    let mut all = vec![Change::Set { path: Path::root(), value: begin(id) }];
-                    all.extend(changes.iter().cloned());
-                    all
-=======
             EditBody::Changes(changes) => {
                 let changes = changes.iter().map(|change| as_document(change, id, &base));
                 let mut changes = changes.collect::<Result<Vec<Change>, Refusal>>()?;
                 if begins && changes.first().is_some_and(|first| !first.path().is_root()) {
                     changes.insert(0, Change::Set { path: Path::root(), value: begin(id) });
->>>>>>> w/sim
                 }
                 Ok(changes)
             }
@@ -328,18 +317,11 @@ impl Draft<'_> {
     fn find_dangling(&self, wish: &EditWish, doc: &Doc, me: &UserId, after: &mut Checked) -> Result<(), Refusal> {
         let rules = &self.building.settings.edits.rules;
         let mut dangling = Vec::new();
-<<<<<<< HEAD
-        let fields = rules.settings().references.clone();
-        let is_reference =
-            |path: &Path| path.depth() == 1 && path.segments().next().is_some_and(|s| fields.iter().any(|f| **f == *s));
-        after.changes.retain(|change| {
-=======
         let fields = &rules.settings().references;
         let is_reference = |path: &Path| {
             path.depth() == 1 && path.segments().next().is_some_and(|name| fields.iter().any(|field| **field == *name))
         };
         after.changes.retain_mut(|change| {
->>>>>>> w/sim
             let Change::Set { path, value } = change else { return true };
             if path.is_root() {
                 let gone = rules.references(value).filter_map(|(path, name)| Some((path, self.deleter(name)?)));
