@@ -25,6 +25,9 @@ use super::locking::{ReplyTo, refusal_words};
 use super::{HostKey, Hub, SessionKey};
 use crate::metrics::SettledHow;
 
+/// Where a thing lies that the directory does not know to be there.
+pub(super) type Spot = (BuildingId, SmallVec<[RoomId; 1]>);
+
 /// Which building a conflict is in, and which open ones a person has.
 #[derive(Default)]
 pub(super) struct ConflictIndex {
@@ -302,7 +305,7 @@ impl Hub {
         self.conflicts.forget(host);
         let h = &self.hosts[host as usize];
         self.conflicts.learn(host, &h.building);
-        let placed: Vec<(ResourceId, (BuildingId, SmallVec<[RoomId; 1]>))> = h
+        let placed: Vec<(ResourceId, Spot)> = h
             .building
             .placed_by_edits()
             .filter(|(resource, rooms, kind)| {

@@ -38,11 +38,14 @@ const STORED_AT_ONCE: usize = 256;
 /// How many messages with edits may wait for documents of the origin.
 pub const WAITING_MAX: usize = 4096;
 
+/// What a document is answered with: its version and its JSON text.
+pub(super) type Found = Option<(u64, Box<RawValue>)>;
+
 /// Edits that wait for documents of the origin.
 #[derive(Default)]
 pub(super) struct Waiting {
     jobs: HashMap<(BuildingId, ResourceId), Vec<Job>>,
-    readers: HashMap<(BuildingId, ResourceId), Vec<AskReply<Option<(u64, Box<RawValue>)>>>>,
+    readers: HashMap<(BuildingId, ResourceId), Vec<AskReply<Found>>>,
     count: usize,
 }
 
@@ -162,8 +165,8 @@ impl Hub {
             {
                 let resource = edit.resource.clone();
                 match self.wait_for_document(building, resource, job) {
-                    Ok(()) => return,
-                    Err(back) => job = back,
+                    None => return,
+                    Some(back) => job = back,
                 }
                 continue;
             }
@@ -287,7 +290,7 @@ impl Hub {
     }
 
     /// Lets a job wait for a document. Gives it back, with its first edit answered, if too many wait already.
-    fn wait_for_document(&mut self, building: BuildingId, resource: ResourceId, mut job: Job) -> Result<(), Job> {
+    fn wait_for_document(&mut self, building: BuildingId, resource: ResourceId, mut job: Job) -> Option<Job> {
         let key = (building, resource);
         let first = !self.waiting.jobs.contains_key(&key) && !self.waiting.readers.contains_key(&key);
         if first && let Err(error) = self.origin.load(key.0.clone(), key.1.clone()) {
@@ -295,11 +298,11 @@ impl Hub {
                 let result = Err(Refused { code: code::LIMIT, detail: error.to_string(), version: None });
                 job.note(&item, Answered { resource: Some(key.1), result });
             }
-            return Err(job);
+            return Some(job);
         }
         self.waiting.count += 1;
         self.waiting.jobs.entry(key).or_default().push(job);
-        Ok(())
+        None
     }
 
     /// The origin reports.
@@ -321,12 +324,7 @@ impl Hub {
     }
 
     /// Asks the origin for a document that no building has yet.
-    pub(super) fn ask_origin(
-        &mut self,
-        building: BuildingId,
-        resource: ResourceId,
-        reply: AskReply<Option<(u64, Box<RawValue>)>>,
-    ) {
+    pub(super) fn ask_origin(&mut self, building: BuildingId, resource: ResourceId, reply: AskReply<Found>) {
         let key = (building, resource);
         let first = !self.waiting.jobs.contains_key(&key) && !self.waiting.readers.contains_key(&key);
         if self.waiting.count >= WAITING_MAX {

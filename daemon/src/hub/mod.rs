@@ -208,7 +208,7 @@ pub struct Hub {
     /// Conflicts of loaded buildings.
     conflicts: conflicts::ConflictIndex,
     /// Where things lie that an edit has moved, or that began with an edit: the directory does not know that.
-    placed: HashMap<arxosrt_core::id::ResourceId, (BuildingId, smallvec::SmallVec<[RoomId; 1]>)>,
+    placed: HashMap<arxosrt_core::id::ResourceId, conflicts::Spot>,
     /// Buildings of which the origin does not have everything.
     edited: BTreeSet<HostKey>,
     /// Every lock held in a loaded building.

@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 
 use super::answer::send;
 use super::ask::{By, CONFLICTS_MAX, ConflictFilter, Refused, Reply, Report};
+use super::editing::Found;
 use super::fail::Fail;
 use super::locking::refusal_words;
 use super::operate::{finish, refused_by};
@@ -29,9 +30,6 @@ use super::{HostKey, Hub};
 
 /// How many paths the statistics name.
 const HOT_PATHS_MAX: usize = 20;
-
-/// What a document is answered with: its version and its JSON text.
-type Found = Option<(u64, Box<RawValue>)>;
 
 impl Hub {
     /// A resource's document: the building's if it has one, else the origin's.
