@@ -24,11 +24,13 @@ const SESSIONS: usize = 500;
 const CYCLES: usize = 1_000_000;
 const BATCH: usize = 64;
 
+/// A part that can be run alone, by name.
+type Part = (&'static str, fn(&Bench));
+
 fn main() {
     let bench = Bench::new();
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let parts: [(&str, fn(&Bench)); 4] =
-        [("cycles", cycles), ("expiry", expiry), ("replay", replay), ("restart", restart)];
+    let parts: [Part; 4] = [("cycles", cycles), ("expiry", expiry), ("replay", replay), ("restart", restart)];
     for (name, part) in parts {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {
             part(&bench);

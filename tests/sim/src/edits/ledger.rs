@@ -179,7 +179,7 @@ impl Ledger {
         ensure!(stale == (reply.outcome == EditOutcome::Fenced), "E2: stale is {stale}: {reply:?}");
         let edited: Vec<&Edited> =
             decision.events.iter().filter_map(|e| if let Event::Edited(e) = e { Some(&**e) } else { None }).collect();
-        ensure!(edited.len() <= 1 && !(stale && !edited.is_empty()), "E2: a stale token writes: {edited:?}");
+        ensure!(edited.len() <= usize::from(!stale), "E2: a stale token writes: {edited:?}");
         let opened: Vec<&Opened> = decision
             .events
             .iter()
@@ -205,7 +205,7 @@ impl Ledger {
             // Where the whole came or went, what is met is not a matter of one member.
             if !stale && paper.exists && paper.whole <= wish.base {
                 let contested = paper.contested(field, wish.base, &actor.user);
-                ensure!(contested == !disputed.is_empty(), "E4: {value} at {field} meets others: {contested}");
+                ensure!(contested != disputed.is_empty(), "E4: {value} at {field} meets others: {contested}");
             }
         }
         Ok(())
