@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use super::event::Edited;
 use crate::edit::conflict::PathConflict;
 use crate::edit::path::Path;
-use crate::edit::rules::{Severity, Unit};
+use crate::edit::rules::{ResourceKind, Severity, Unit};
 use crate::id::{ResourceId, RoomId, UserId};
 use crate::time::{Mono, Wall};
 
@@ -88,6 +88,8 @@ pub struct Opened {
     pub edit_id: Option<Box<str>>,
     /// How it came about.
     pub source: Source,
+    /// What the resource is: there may be no document of it yet.
+    pub resource_kind: ResourceKind,
 }
 
 impl Opened {

@@ -406,6 +406,7 @@ impl Draft<'_> {
         version: u64,
         is_draft: bool,
     ) -> Result<Vec<Opened>, Refusal> {
+        let held = self.building.resources.get(&wish.target.resource);
         let mut by_person: BTreeMap<(UserId, bool), Vec<PathConflict>> = BTreeMap::new();
         for conflict in conflicts {
             let author = conflict.their_author.as_ref().map_or(&wish.actor.user, |author| &author.user);
@@ -437,6 +438,7 @@ impl Draft<'_> {
                 paths,
                 edit_id: wish.edit_id.clone(),
                 source: if is_draft { Source::StaleToken } else { Source::Edit },
+                resource_kind: held.map_or(wish.kind, |held| held.kind()),
             }
         };
         Ok(by_person.into_iter().map(opened).collect())

@@ -130,6 +130,11 @@ impl Draft<'_> {
         let absent = Doc::absent();
         let doc = held.map_or(&absent, |held| held.doc());
         let version = held.map_or(opened.version, |held| held.version());
+        if held.is_none() && opened.version > 0 && choices.iter().any(Option::is_some) {
+            // It was let go since the conflict was settled. Nothing can be said of it before it is here again.
+            let why = "its document must be loaded first".into();
+            return Err(Refusal::BadEdit { path: "".into(), why });
+        }
         let mut changes = Vec::new();
         for (path, choice) in opened.paths.iter().zip(choices) {
             if let Some(choice) = choice {
@@ -151,8 +156,9 @@ impl Draft<'_> {
         doc.clone().apply_all(&changes).map_err(|bad| bad_edit(&bad))?;
         check_changes(&changes)?;
         self.check_size(held.map_or(0, |held| held.edited.bytes()), &changes)?;
-        let place = match held.map(|held| held.kind()) {
-            Some(ResourceKind::Floor) => Place::Floor(opened.rooms[0].clone()),
+        let resource_kind = held.map_or(opened.resource_kind, |held| held.kind());
+        let place = match resource_kind {
+            ResourceKind::Floor => Place::Floor(opened.rooms[0].clone()),
             _ => Place::Item(
                 held.map(|held| held.rooms.clone()).filter(|r| !r.is_empty()).unwrap_or(opened.rooms.clone()),
             ),
@@ -173,7 +179,7 @@ impl Draft<'_> {
         };
         let commit = Commit {
             target: &target,
-            kind: held.map_or(ResourceKind::Object, |held| held.kind()),
+            kind: resource_kind,
             base: version,
             version: version + 1,
             author,
@@ -199,12 +205,13 @@ impl Draft<'_> {
         }
         let id = ConflictId(self.facts.tokens.mint().0);
         let [first, second] = parties.clone();
+        let held = self.building.resources.get(&target.resource);
         self.open(Opened {
             at: self.facts.wall,
             id,
             resource: target.resource.clone(),
             rooms: target.place.rooms().into(),
-            version: self.building.resources.get(&target.resource).map_or(0, |held| held.version()),
+            version: held.map_or(0, |held| held.version()),
             kind: kind.into(),
             severity,
             first,
@@ -213,6 +220,11 @@ impl Draft<'_> {
             description: description.into(),
             edit_id: None,
             source: Source::Reported,
+            resource_kind: match (held, &target.place) {
+                (Some(held), _) => held.kind(),
+                (None, Place::Item(_)) => ResourceKind::Object,
+                (None, Place::Floor(_) | Place::Building(_)) => ResourceKind::Floor,
+            },
         });
         Reply::Reported { conflict: id }
     }

@@ -1,4 +1,4 @@
-//! The safeguards of the lock table, by name.
+//! The safeguards of locks and edits, by name.
 //!
 //! A simulation that never fails proves little until each safeguard has been taken away and the simulation has
 //! noticed. With the feature `broken-guards` single guards can be switched off; without it [`Guards`] has no size and
@@ -76,6 +76,9 @@ pub const ALL: [Guard; 21] = [
     Guard::EditDedup,
     Guard::ConflictRevision,
 ];
+
+/// Those of edits and conflicts.
+pub const EDITS: [Guard; 3] = [Guard::EditFence, Guard::EditDedup, Guard::ConflictRevision];
 
 /// Which safeguards hold.
 #[derive(Clone, Copy, Debug, Default)]

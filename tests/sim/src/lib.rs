@@ -4,6 +4,7 @@
 //! must show the same, and the invariants of the design must hold. A seed gives its run again. To prove that the
 //! simulation sees anything at all, each safeguard of the core can be taken away: then some seed must fail.
 
+pub mod edits;
 pub mod model;
 pub mod overlap;
 pub mod rng;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arxosrt_core::building::codec::{decode_events, encode_events};
-use arxosrt_core::building::command::{Actor, Command, Facts, Place, Target};
+use arxosrt_core::building::command::{Actor, Command, EditBody, EditWish, Facts, Place, Target};
 use arxosrt_core::building::{Building, Settings};
+use arxosrt_core::edit::rules::ResourceKind;
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockType, Token, TokenSource};
 use arxosrt_core::time::{Mono, Wall};
@@ -44,15 +45,45 @@ fn lived_in() -> (Building, Vec<u8>) {
         },
         Command::SessionEnded { session: actor.session },
     ];
-    for command in &commands[..2] {
+    let quarrel = quarrel(&floors[0]);
+    for command in commands[..2].iter().chain(&quarrel) {
         let decision = building.decide(&facts, command);
         building.apply(&facts, &decision);
         log.extend(decision.events);
     }
     let released = building.decide(&facts, &commands[2]).events;
     let bytes = encode_events(&[&log[..], &released[..]].concat());
-    assert_eq!(decode_events(&bytes).expect("what was just encoded").len(), 3);
+    assert_eq!(decode_events(&bytes).expect("what was just encoded").len(), 13);
     (building, bytes)
+}
+
+/// Two people edit one thing at once; a conflict of each sort, one of them settled.
+fn quarrel(floor: &RoomId) -> Vec<Command> {
+    let resource = ResourceId::new("o1").expect("a good id");
+    let edit = |who: &str, base, token, json: &str| {
+        let user = UserId::new(who).expect("a good id");
+        let session = SessionId::new(who).expect("a good id");
+        Command::Edit(EditWish {
+            actor: Actor { session, user, username: Arc::from(who), legacy: false },
+            target: Target { resource: resource.clone(), place: Place::Item([floor.clone()].into_iter().collect()) },
+            kind: ResourceKind::Object,
+            floors: Arc::new([]),
+            base,
+            body: EditBody::MergePatch(json.into()),
+            token,
+            frame: None,
+            edit_id: (base == 1).then(|| format!("{who}{json}").into()),
+        })
+    };
+    let document = r#"{"id":"o1","x":1,"l":[{"id":"a"},{"id":"b"}],"n":1.5}"#.into();
+    let kind = ResourceKind::Object;
+    vec![
+        Command::Adopt { resource: resource.clone(), kind, version: 1, document },
+        edit("u2", 1, None, r#"{"x":2,"color":"red","l":[{"id":"b"},{"id":"a"}]}"#),
+        edit("u3", 1, None, r#"{"x":3,"color":"blue"}"#),
+        edit("u3", 3, Some(Token(999)), r#"{"x":4}"#),
+        Command::Stored { resources: vec![(resource, 2)] },
+    ]
 }
 
 fn read(snapshot: &[u8], log: &[u8]) {
@@ -84,7 +115,7 @@ fn damaged_bytes_never_panic() {
             read(&whole[..cut], &whole[..cut]);
         }
         for at in 0..whole.len() {
-            for value in (0..=255).step_by(5) {
+            for value in (0..=255).step_by(17) {
                 let mut damaged = whole.clone();
                 damaged[at] = value;
                 read(&damaged, &damaged);

@@ -3,12 +3,13 @@
 mod desk;
 
 use arxosrt_core::building::EditSettings;
-use arxosrt_core::building::command::{Command, EditBody, Refusal, Reply, Resolution, Resolver, Share};
+use arxosrt_core::building::command::{Command, EditBody, EditWish, Refusal, Reply, Resolution, Resolver, Share};
 use arxosrt_core::building::conflict::{ConflictId, Kept, Party, SettledBy, Word};
 use arxosrt_core::building::event::EditOutcome::{Applied, Conflict};
 use arxosrt_core::building::event::{EditAuthor, Event};
 use arxosrt_core::edit::rules::{ResourceKind, Severity};
 use arxosrt_core::lock::LockType::ObjectEdit;
+use arxosrt_core::lock::Token;
 use desk::*;
 
 fn operator() -> Resolver {
@@ -315,6 +316,37 @@ fn the_back_end_reports_what_it_found() {
     let Reply::Reported { conflict } = desk.run(report(Severity::Critical)).reply else { panic!("reported") };
     desk.pass(60 * SECOND);
     assert_eq!(desk.status(conflict), "escalated");
+    desk.restart();
+}
+
+#[test]
+fn a_draft_of_what_is_not_there_yet_makes_it_what_it_was_to_be() {
+    let mut desk = Desk::new();
+    let begin = changes("anna", floor("f9"), 0, &[("/label", "\"Roof\"")]);
+    let id = desk.edit(EditWish { token: Some(Token(999)), ..begin }).conflicts[0];
+    assert_eq!((desk.version("f9"), desk.conflict(id).opened.severity), (0, Severity::Critical));
+    desk.restart();
+    desk.resolve("anna", id, Resolution::AcceptMine);
+    let view = desk.building.document(&resource("f9")).expect("it is there");
+    assert_eq!((view.kind, view.version, desk.at("f9", "/label")), (ResourceKind::Floor, 1, "\"Roof\"".into()));
+}
+
+#[test]
+fn what_was_let_go_is_loaded_before_a_value_is_restored() {
+    let bounds = EditSettings { resources_max: 1, versions_ms: 30 * SECOND, ..EditSettings::default() };
+    let mut desk = Desk::with(bounds);
+    desk.adopt("chair", ResourceKind::Object, 1, CHAIR);
+    let id = desk.quarrel("/name", "\"Stool\"", "\"Throne\"");
+    let stored = || Command::Stored { resources: vec![(resource("chair"), 2)] };
+    desk.run(stored());
+    desk.now += 50 * SECOND;
+    let full = Refusal::Limit { name: "edits.documents_max", max: 1 };
+    assert_eq!(desk.refused(set("anna", "lamp", 0, "/x", "1")), full, "a disputed document stays");
+    desk.pass(60 * SECOND);
+    desk.edit(set("anna", "lamp", 0, "/x", "1"));
+    assert!(!desk.building.knows_document(&resource("chair")));
+    let reply = restore(&mut desk, person("ben"), id, None, None);
+    assert!(matches!(reply, Reply::Refused(Refusal::BadEdit { .. })), "{reply:?}");
     desk.restart();
 }
 
