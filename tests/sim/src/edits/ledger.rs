@@ -5,6 +5,7 @@
 //! so each can be followed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arxosrt_core::building::command::{Command, EditBody, EditReply, EditWish, Refusal, Reply, Resolution, Resolver};
 use arxosrt_core::building::conflict::{ConflictId, Opened, Settled, SettledBy, Source};
@@ -45,7 +46,7 @@ pub(super) struct Paper {
 /// A conflict that should be on record.
 #[derive(Clone, Debug)]
 pub(super) struct Dispute {
-    pub(super) opened: Opened,
+    pub(super) opened: Arc<Opened>,
     pub(super) revision: u32,
     pub(super) settled: bool,
     escalated: bool,
@@ -310,13 +311,8 @@ impl Ledger {
                 }
             }
             Event::ConflictOpened(opened) => {
-                let dispute = Dispute {
-                    opened: Opened::clone(opened),
-                    revision: 1,
-                    settled: false,
-                    escalated: false,
-                    since: now,
-                };
+                let dispute =
+                    Dispute { opened: opened.clone(), revision: 1, settled: false, escalated: false, since: now };
                 ensure!(self.disputes.insert(opened.id, dispute).is_none(), "E8: {} twice", opened.id);
             }
             Event::ConflictEscalated(escalated) => {
@@ -430,7 +426,8 @@ impl Ledger {
         ensure!(building.unstored_count() == behind, "E9: {behind} documents are behind");
         for (id, dispute) in &self.disputes {
             let conflict = building.conflict(*id).ok_or_else(|| format!("E8: {id} is lost"))?;
-            let same = *conflict.opened == dispute.opened && conflict.is_open() != dispute.settled;
+            let same = Arc::ptr_eq(&conflict.opened, &dispute.opened) || conflict.opened == dispute.opened;
+            let same = same && conflict.is_open() != dispute.settled;
             ensure!(same && conflict.revision == dispute.revision, "E8: {conflict:?} should be {dispute:?}");
             let overdue = !dispute.settled && !dispute.escalated && now > dispute.since.plus(60_000);
             ensure!(!overdue, "E8: {id} should have been decided");
