@@ -77,8 +77,7 @@ async fn a_restart_keeps_open_and_escalated_conflicts_and_what_was_edited() {
     let open = conflicts(&served).await;
     assert_eq!((open.len(), &open[&door]["status"]), (2, &json!("open")), "{open:#?}");
     for user in ["ana", "ben"] {
-        let mut client = served.client_in(user, "hq:1").await;
-        client.settle().await;
+        let mut client = served.client(user).await;
         let mut told = Vec::new();
         for _ in 0..2 {
             let one = client.expect("conflict_detected").await;
@@ -189,7 +188,7 @@ async fn a_conflict_that_was_acknowledged_survives_a_kill() {
     let id = met["conflict_id"].as_str().unwrap_or_else(|| panic!("a conflict: {met}"));
 
     let child = Child::start(test, setup.config(), setup.dir());
-    let mut ben = child.client_in("ben", "hq:1").await;
+    let mut ben = child.client("ben").await;
     let told = ben.expect("conflict_detected").await;
     assert_eq!(
         (&told["conflict_id"], &told["paths"][0]["mine"], &told["paths"][0]["theirs"]),
