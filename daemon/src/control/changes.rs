@@ -174,7 +174,8 @@ pub(super) async fn carry_out<T: Send + 'static>(
         let result = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| DONE);
         let Deed { action, target, reason } = deed;
         let (actor, pid, role) = (peer.actor(), peer.pid, peer.role.as_str());
-        tracing::info!(actor, pid, role, action, target, reason, result, "an operator's change");
+        // `target` is the name that every line gives to the module that wrote it.
+        tracing::info!(actor, pid, role, action, subject = target, reason, result, "an operator's change");
         outcome
     });
     task.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, format!("the change broke off: {error}"))))

@@ -439,8 +439,13 @@ impl Hub {
         }
     }
 
+    /// Whether the origin has been handed all that documents have become.
+    pub fn has_handed_over(&self) -> bool {
+        self.edited.is_empty()
+    }
+
     /// Hands what documents have become to the origin, as soon as that is committed.
-    pub(super) fn store_documents(&mut self) {
+    pub fn store_documents(&mut self) {
         for host in std::mem::take(&mut self.edited) {
             let Some(h) = self.hosts.get_mut(host as usize) else { continue };
             let id = h.id.clone();

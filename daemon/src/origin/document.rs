@@ -6,6 +6,7 @@
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 /// `building.json`.
@@ -68,4 +69,40 @@ pub fn version_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64
         Version::Number(version) => version,
         Version::Other(IgnoredAny) => 0,
     })
+}
+
+/// What is wrong with a text, without repeating anything that it says: this goes into the log, and a parser's own words
+/// quote the value that they did not expect.
+pub fn misfit(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    match (error.classify(), words.rfind(", expected ")) {
+        (Category::Data, Some(at)) => format!("a value does not fit: {}", &words[at + 2..]),
+        // A member that is missing or twice there is one of ours and is named.
+        (Category::Data, None) if words.starts_with("missing field") || words.starts_with("duplicate field") => words,
+        (Category::Data, None) => format!("a value does not fit at line {} column {}", error.line(), error.column()),
+        _ => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_not_quoted() {
+        for (text, says) in [
+            (r#"{"id": "f", "level": "secret"}"#, "a value does not fit: expected i32 at line 1 column"),
+            (r#"{"id": "f", "level": ", expected secret"}"#, "a value does not fit: expected i32 at line 1 column"),
+            (r#"{"id": "f", "name": 7353737}"#, "a value does not fit: expected "),
+            (r#"{"id": ["secret"]}"#, "a value does not fit: expected "),
+            (r#"{"name": "secret"}"#, "missing field `id` at line 1 column"),
+            (r#"{"id": "f", "level": 1, "level": 2}"#, "duplicate field `level` at line 1 column"),
+            (r#"{"id": "f", "level": 7353737000000}"#, "a value does not fit: expected i32 at line 1 column"),
+            (r#"{"secret": 1"#, "EOF while parsing an object at line 1 column"),
+        ] {
+            let said = misfit(&serde_json::from_str::<Floor>(text).unwrap_err());
+            assert!(said.starts_with(says), "{text}: {said}");
+            assert!(!said.contains("secret") && !said.contains("7353737"), "{text}: {said}");
+        }
+    }
 }

@@ -216,7 +216,7 @@ impl Documents {
     /// The elements of a file as it is on the disk now.
     pub(super) fn elements_now(&self, file: &Path) -> Result<Option<Elements>, Trouble> {
         let Some(text) = self.text(file)? else { return Ok(None) };
-        Elements::read(text).map(Some).map_err(|error| self.trouble(file, error))
+        Elements::read(text).map(Some).map_err(|error| self.trouble(file, document::misfit(&error)))
     }
 
     /// A file's text.
@@ -227,7 +227,7 @@ impl Documents {
     }
 
     pub(super) fn parsed<T: DeserializeOwned>(&self, file: &Path, text: &str) -> Result<T, Trouble> {
-        serde_json::from_str(text).map_err(|error| self.trouble(file, error))
+        serde_json::from_str(text).map_err(|error| self.trouble(file, document::misfit(&error)))
     }
 
     /// The folder of a floor that is in `building`.

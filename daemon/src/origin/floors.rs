@@ -62,7 +62,7 @@ impl Documents {
         let Some(text) = &stored.document else { return refused("it has no text".to_owned()) };
         let floor: document::Floor = match serde_json::from_str(text) {
             Ok(floor) => floor,
-            Err(error) => return refused(error.to_string()),
+            Err(error) => return refused(document::misfit(&error)),
         };
         if floor.id != room || floor.building_id.as_ref().is_some_and(|id| *id != stored.building) {
             return refused(format!("it says that it is `{}` of another place", floor.id));
@@ -81,7 +81,7 @@ impl Documents {
         });
         let (text, grid) = match parts {
             Ok(parts) => parts,
-            Err(error) => return refused(error.to_string()),
+            Err(error) => return refused(document::misfit(&error)),
         };
         let grid = grid.as_deref().filter(|grid| *grid != "null");
         if is_new {

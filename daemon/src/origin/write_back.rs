@@ -168,7 +168,7 @@ impl Documents {
                 None
             }
             Some(text) => {
-                let item: document::Item = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                let item: document::Item = serde_json::from_str(text).map_err(|error| document::misfit(&error))?;
                 if item.id != stored.resource {
                     return Err(format!("its `id` is `{}`", item.id));
                 }
@@ -179,7 +179,7 @@ impl Documents {
                     }
                 }
                 leave.retain(|room| *room != floor);
-                Some((floor, versioned(text, stored.version).map_err(|error| error.to_string())?))
+                Some((floor, versioned(text, stored.version).map_err(|error| document::misfit(&error))?))
             }
         };
         leave.sort();

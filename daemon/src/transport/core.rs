@@ -184,13 +184,14 @@ async fn live(core: Core) -> io::Result<()> {
     });
 
     stop.cancelled().await;
-    // What was decided must be on record before the store is closed.
+    // What was decided must be on record before the store is closed, and with the origin before that ends.
     let waits_until = Instant::now() + Duration::from_secs(10);
     loop {
         {
             let mut hub = hub.borrow_mut();
+            hub.store_documents();
             hub.end_turn();
-            if hub.settled() || Instant::now() > waits_until {
+            if hub.settled() && hub.has_handed_over() || Instant::now() > waits_until {
                 if let Err(error) = hub.close_tail() {
                     tracing::warn!(%error, "the tail could not be closed");
                 }

@@ -13,16 +13,17 @@
 //!
 //! The child ends by itself when the parent does: its standard input closes then.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use arxosrt_core::directory::Directory;
-use arxosrtd::config::Config;
+use arxosrtd::config::{Config, LogLevel};
 use arxosrtd::hub::Clock;
 
-use crate::{Client, http, served};
+use crate::{Client, Value, http, served};
 
 /// The environment variable that names the child's folder.
 const DIR: &str = "ARXOSRT_SCENARIO_DIR";
@@ -40,6 +41,7 @@ pub struct Child {
     /// Where operators reach it.
     pub control: PathBuf,
     process: std::process::Child,
+    log: PathBuf,
     stdin: Option<ChildStdin>,
     _stdout: BufReader<ChildStdout>,
 }
@@ -48,12 +50,18 @@ impl Child {
     /// Starts a daemon whose files are in `dir`. `test` is the path of the test that calls [`become_daemon`].
     pub fn start(test: &str, config: &Config, dir: &Path) -> Child {
         let program = std::env::current_exe().expect("a test has a program");
+        let log = dir.join("daemon.log");
+        let stderr = match config.log.level {
+            LogLevel::Off => Stdio::inherit(),
+            _ => File::options().create(true).append(true).open(&log).expect("a log").into(),
+        };
         let mut process = Command::new(program)
             .args(["--exact", test, "--nocapture"])
             .env(DIR, dir)
             .env(CONFIG, serde_json::to_string(config).expect("a configuration is JSON"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the test's own program starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
@@ -66,7 +74,7 @@ impl Child {
             }
         };
         let stdin = process.stdin.take();
-        Child { http, control: dir.join("control.sock"), process, stdin, _stdout: stdout }
+        Child { http, control: dir.join("control.sock"), process, log, stdin, _stdout: stdout }
     }
 
     /// Kills it as `kill -9` does. Nothing is flushed, nobody is told.
@@ -87,6 +95,11 @@ impl Child {
         writeln!(stdin, "{ms}").and_then(|()| stdin.flush()).expect("the child reads");
     }
 
+    /// Every line that it has logged up to now; nothing unless its configuration asks for a log.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The process's number.
     pub fn pid(&self) -> u32 {
         self.process.id()
@@ -104,9 +117,22 @@ impl Child {
         client
     }
 
+    /// A present client that is in `room`, with everything that the join brought taken off.
+    pub async fn client_in(&self, user: &str, room: &str) -> Client {
+        let mut client = self.client(user).await;
+        client.join(room).await;
+        client.forget();
+        client
+    }
+
     /// `GET`, over REST.
     pub async fn get(&self, path: &str) -> http::Answer {
         http::Request::get(path).to(self.http).await
+    }
+
+    /// `POST` with a JSON body, over REST.
+    pub async fn post(&self, path: &str, body: &Value) -> http::Answer {
+        http::Request::post(path).json(body).to(self.http).await
     }
 
     /// A request to the control socket.
@@ -132,6 +158,9 @@ pub fn become_daemon() {
         return;
     };
     let config: Config = serde_json::from_str(&config).expect("the parent wrote it");
+    if config.log.level != LogLevel::Off {
+        arxosrtd::logging::start(&config.log).expect("the first log of this process");
+    }
     let clock = Clock::start();
     let started = served::launch(config, Path::new(&dir), Directory::default(), clock.clone());
     let daemon = started.expect("the daemon starts");

@@ -196,6 +196,11 @@ impl Client {
         self.waiting.clear();
     }
 
+    /// Forgets what waits of this type.
+    pub fn forget_all(&mut self, kind: &str) {
+        self.waiting.retain(|message| message["type"] != kind);
+    }
+
     /// Reads everything that the daemon had to say up to now, and forgets it.
     pub async fn catch_up(&mut self) {
         self.settle().await;

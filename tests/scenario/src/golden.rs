@@ -38,6 +38,12 @@ const ADDITIONAL: &[(&str, &[&str])] = &[
         ],
     ),
     ("lock_release_response", &["code"]),
+    (
+        "conflict_detected",
+        &["username_1", "username_2", "source", "version", "rooms", "edit_id", "paths", "revision", "decided_in_ms"],
+    ),
+    ("conflict_resolved", &["resolved_at", "version", "reason", "kept"]),
+    ("conflict_resolution_response", &["version", "changes", "code", "detail", "retryable"]),
     ("broadcast", &["room_id", "seq", "epoch"]),
     ("error", &["code", "detail", "retryable"]),
 ];

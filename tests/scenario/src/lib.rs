@@ -19,7 +19,7 @@ mod served;
 use std::time::Duration;
 
 pub use client::{Client, Closed, quiet};
-pub use house::house;
+pub use house::{house, house_folder};
 pub use raw::{Frame, Raw, masked};
 pub use serde_json::{Value, json};
 pub use served::{Served, Setup};

@@ -14,6 +14,7 @@ use arxosrtd::daemon::{self, Daemon};
 use arxosrtd::hub::Clock;
 use arxosrtd::hub::ask::HubHandle;
 use arxosrtd::limits::Capacity;
+use arxosrtd::origin::{self, directory::Reading};
 use tempfile::TempDir;
 
 use crate::{Client, Raw, Value, http};
@@ -60,6 +61,15 @@ impl Setup {
         self
     }
 
+    /// Lets the daemon have its buildings from a folder, into which edits go soon.
+    pub fn folder(self, folder: &Path) -> Self {
+        assert!(folder.is_absolute(), "{} is not absolute", folder.display());
+        self.with(|config| {
+            config.origin.path = folder.to_owned();
+            config.origin.write_back_ms = 1;
+        })
+    }
+
     /// The folder of this setup's database and control socket.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -94,8 +104,18 @@ impl Setup {
     }
 }
 
-/// Starts a daemon whose files are in `dir`. On a thread of its own, since a daemon blocks while it starts.
+/// Starts a daemon whose files are in `dir`. A configuration that names its origin by an absolute path (the default is a
+/// relative one) has its directory from there instead. On a thread of its own, since a daemon blocks while it starts.
 pub(crate) fn launch(config: Config, dir: &Path, directory: Directory, clock: Clock) -> Result<Daemon, String> {
+    let (directory, folder) = match config.origin.path.is_absolute() {
+        true => {
+            let Reading { directory, folder, faults, .. } =
+                origin::directory::read(&config.origin.path).map_err(|error| error.to_string())?;
+            assert!(faults.is_empty(), "{faults:?}");
+            (directory, folder)
+        }
+        false => (directory, None),
+    };
     let ready = Ready {
         data_dir: None,
         database: dir.join("arxosrt.db"),
@@ -109,7 +129,7 @@ pub(crate) fn launch(config: Config, dir: &Path, directory: Directory, clock: Cl
             warning: None,
         },
         directory,
-        folder: None,
+        folder,
         config,
     };
     let started = std::thread::spawn(move || daemon::start_with_clock(ready, clock));
