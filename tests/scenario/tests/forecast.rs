@@ -78,6 +78,7 @@ async fn people_are_warned_of_each_other_when_warnings_have_proved_right() {
     let mut cem = served.client_in("cem", "hq:1").await;
     let mut elsewhere = served.client_in("ana", "hq:2").await;
     let mut old = served.old_in("ben", "hq:1").await;
+    // REST edits in the name of the session that spoke last.
     ben.send(json!({"type": "join_room", "room_id": "hq:1"}));
     ben.expect("room_state").await;
     ana.send(json!({"type": "join_room", "room_id": "hq:1"}));
@@ -99,4 +100,37 @@ async fn people_are_warned_of_each_other_when_warnings_have_proved_right() {
     for client in [&mut ana, &mut ben] {
         client.none_of("conflict_risk").await;
     }
+}
+
+#[tokio::test]
+async fn edits_locks_and_looks_are_activity_and_cursors_are_not() {
+    let served = Setup::memory().building(house()).start();
+    let mut ana = served.client_in("ana", "hq:1").await;
+    let mut ben = served.client_in("ben", "hq:1").await;
+    let mut cem = served.client_in("cem", "hq:1").await;
+    let made = async || {
+        let metrics = served.get("/metrics").await.body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("arxosrt_forecasts_made_total "));
+        line.map(str::to_owned).expect("the figure is there")
+    };
+    ana.lock("object_edit", "door").await;
+    assert_eq!(made().await, "0", "nobody else is there");
+    edit(&served, "ben", "window", 0, width(90)).await;
+    assert_eq!(made().await, "0", "that is another thing");
+    for (presence, sum, why) in [
+        (json!({"cursor_position": [1, 2]}), "0", "a cursor says nothing of a thing"),
+        (json!({"metadata": {"resource_id": "door"}}), "1", "ben looks at what ana has locked"),
+        (json!({"cursor_position": [3, 4]}), "1", "what was set before is not looked up again"),
+        (json!({"metadata": {"resource_id": "pump"}}), "1", "that is on another floor"),
+        (json!({"metadata": {"resource_id": 7}}), "1", "that is no id"),
+    ] {
+        let mut message = presence;
+        message["type"] = json!("update_presence");
+        ben.send(message);
+        ben.settle().await;
+        assert_eq!(made().await, sum, "{why}");
+    }
+    cem.send(json!({"type": "update_presence", "metadata": {"resource_id": "door"}}));
+    cem.settle().await;
+    assert_eq!(made().await, "3", "cem meets both");
 }
