@@ -115,6 +115,14 @@ pub struct Metrics {
     pub conflicts_open: Gauge,
     /// Of those, the ones that wait for an operator.
     pub conflicts_waiting_for_operators: Gauge,
+    /// Forecasts of conflicts.
+    pub forecasts_made: Counter,
+    /// Of those, the ones whose outcome is known.
+    pub forecasts_judged: Counter,
+    /// 1 while they are good enough to be shown.
+    pub forecasts_shown: Gauge,
+    /// Warnings that connections were sent.
+    pub conflict_warnings: Counter,
     /// HTTP requests answered, the control socket's apart.
     pub http_requests: Counters<StatusClass, { StatusClass::COUNT }>,
     /// One commit of the store.
@@ -183,6 +191,10 @@ impl Metrics {
             conflicts_escalated: Counter::new(),
             conflicts_open: Gauge::new(),
             conflicts_waiting_for_operators: Gauge::new(),
+            forecasts_made: Counter::new(),
+            forecasts_judged: Counter::new(),
+            forecasts_shown: Gauge::new(),
+            conflict_warnings: Counter::new(),
             http_requests: Counters::new(),
             commit: Histogram::new(&COMMIT_NS),
             commit_batch: Histogram::new(&SIZES),

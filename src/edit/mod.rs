@@ -10,13 +10,15 @@
 //! out, other documents (whether what a route refers to still exists is asked with [`rules::Rules::references`]).
 //!
 //! From the ground up: [`path`] and [`value`] are places and what is there; [`change`] makes changes and undoes them;
-//! [`diff`] finds them; [`rules`] says what is one unit and how bad a conflict is; [`history`] remembers.
+//! [`diff`] finds them; [`rules`] says what is one unit and how bad a conflict is; [`history`] remembers. [`forecast`]
+//! stands apart: it looks at who is active where, and never at documents.
 
 pub mod change;
 pub mod conflict;
 pub mod detect;
 pub mod diff;
 pub(crate) mod draft;
+pub mod forecast;
 pub mod history;
 pub mod keyed;
 pub mod merge;

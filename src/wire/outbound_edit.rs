@@ -202,6 +202,23 @@ fn about(o: &mut Object, opened: &Opened, viewer: Viewer) {
     o.list("paths", &opened.paths, |out, path| disputed(out, opened, path, viewer));
 }
 
+/// `conflict_risk`: the receiver and another person are likely to get into a conflict. Signs are names from the forecast.
+pub fn conflict_risk(
+    out: &mut Vec<u8>,
+    at: Wall,
+    resource: &ResourceId,
+    other: (&UserId, &str),
+    probability: f64,
+    signs: &[&str],
+) {
+    let mut o = open(out, "conflict_risk", at);
+    o.text("resource_id", resource.as_str()).text("user_id", other.0.as_str()).text("username", other.1);
+    // More digits than these would claim to know more.
+    o.raw("probability", &format!("{:.2}", probability.clamp(0.0, 1.0)));
+    o.list("because", signs, |out, sign| json::string(out, sign));
+    o.end();
+}
+
 /// `conflict_detected`, as one of the two sees it.
 pub fn conflict_detected(
     out: &mut Vec<u8>,

@@ -94,6 +94,7 @@ impl Hub {
     /// Tells the rooms what an edit has changed.
     pub(super) fn tell_edited(&mut self, host: HostKey, event: &Event, edited: &Edited) {
         self.edited.insert(host);
+        self.risk.touch(edited);
         if edited.moved_to.is_some() || self.directory.locate(&edited.resource).is_none() {
             let building = self.hosts[host as usize].id.clone();
             let rooms = match &edited.moved_to {
@@ -126,6 +127,7 @@ impl Hub {
 
     pub(super) fn conflict_opened(&mut self, host: HostKey, opened: &Opened) {
         self.conflicts.open(host, opened);
+        self.risk_came_true(opened);
         self.metrics.conflicts.inc(severity_label(opened.severity));
         self.count_conflicts();
         let told = || {

@@ -218,8 +218,10 @@ impl Hub {
             edit_id: item.edit_id.clone(),
         };
         let rooms: Vec<RoomId> = wish.target.place.rooms().to_vec();
+        self.risk.begin_edit();
         let reply = self.run(host, &Command::Edit(wish));
         self.metrics.edit_time.observe_span(began.elapsed());
+        self.risk_of_edit(host, &job.actor.user, &edit.resource, &rooms);
         if let Some(session) = session {
             self.knows_frame(session, host, &rooms, &edit.resource);
         }

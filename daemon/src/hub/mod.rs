@@ -7,7 +7,7 @@
 //!
 //! - `clients`: connections and sessions begin, resume, end; what a client says is carried out in `speech`;
 //! - `rooms`: joining, leaving, presence; `editing`: edits and their documents; `conflicts`: who hears of which;
-//!   `locking`: commands to buildings and what their answers mean;
+//!   `forecast`: who is warned of one; `locking`: commands to buildings and what their answers mean;
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: the end of a turn, and slow
 //!   clients;
 //! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `lists`: their
@@ -23,6 +23,7 @@ mod conflicts;
 mod editing;
 pub mod fail;
 pub mod flush;
+mod forecast;
 pub mod lists;
 pub mod locking;
 pub mod observe;
@@ -207,6 +208,7 @@ pub struct Hub {
     waiting: editing::Waiting,
     /// Conflicts of loaded buildings.
     conflicts: conflicts::ConflictIndex,
+    risk: forecast::Risk,
     /// Where things lie that an edit has moved, or that began with an edit: the directory does not know that.
     placed: HashMap<arxosrt_core::id::ResourceId, conflicts::Spot>,
     /// Buildings of which the origin does not have everything.
@@ -290,6 +292,7 @@ impl Hub {
             origin,
             waiting: editing::Waiting::default(),
             conflicts: conflicts::ConflictIndex::default(),
+            risk: forecast::Risk::new(),
             placed: HashMap::new(),
             edited: BTreeSet::new(),
             metrics,

@@ -308,6 +308,9 @@ impl Hub {
         if let Some(room) = floor {
             self.presence_changed(room, user);
             self.activity(session, room);
+            if matches!(metadata, Patch::Set(_)) {
+                self.risk_of_look(user, room);
+            }
         }
         Ok(())
     }

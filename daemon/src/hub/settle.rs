@@ -6,8 +6,7 @@ use std::sync::Arc;
 use arxosrt_core::building::command::{Command, Reply as Said, Resolver, Target};
 use arxosrt_core::building::conflict::{Conflict, ConflictId, Kept, Party, SettledBy, Status};
 use arxosrt_core::control::conflict::{
-    BySeverity, ConflictRow, ConflictStats, DisputedPath, ForecastStats, HotPath, ResolvedRow,
-    SettledBy as SettledByRow,
+    BySeverity, ConflictRow, ConflictStats, DisputedPath, HotPath, ResolvedRow, SettledBy as SettledByRow,
 };
 use arxosrt_core::edit::change::Change;
 use arxosrt_core::edit::path::Path;
@@ -295,7 +294,7 @@ impl Hub {
         });
         hot.truncate(HOT_PATHS_MAX);
         stats.hot_paths = hot;
-        stats.forecast = ForecastStats::default();
+        stats.forecast = self.risk.stats();
         stats
     }
 }

@@ -172,6 +172,7 @@ impl Hub {
     /// Forgets buildings that nobody needs, and corrects the gauges.
     fn sweep(&mut self) {
         self.try_again();
+        self.judge_forecasts();
         let (now, idle_ms) = (self.now, self.settings.building_idle_ms);
         if now >= self.reclaim_until {
             self.ended = Default::default();

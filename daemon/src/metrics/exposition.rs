@@ -62,6 +62,10 @@ impl Collector for Metrics {
         page.gauge("conflicts_open", "Conflicts that wait for somebody", &self.conflicts_open)?;
         let waiting = "Conflicts that wait for an operator";
         page.gauge("conflicts_waiting_for_operators", waiting, &self.conflicts_waiting_for_operators)?;
+        page.counter("forecasts_made", "Forecasts of conflicts", &self.forecasts_made)?;
+        page.counter("forecasts_judged", "Forecasts whose outcome is known", &self.forecasts_judged)?;
+        page.gauge("forecasts_shown", "1 while forecasts beat the base rate and are shown", &self.forecasts_shown)?;
+        page.counter("conflict_warnings", "Warnings of conflicts that were sent", &self.conflict_warnings)?;
         page.counters("http_requests", "HTTP requests answered", &self.http_requests)?;
         page.spans("commit", "One commit of the store", &self.commit)?;
         page.sizes("commit_batch_events", "Events in one commit", &self.commit_batch)?;

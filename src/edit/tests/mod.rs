@@ -5,6 +5,7 @@
 mod any;
 mod decisions;
 mod fast;
+mod forecasting;
 mod merging;
 
 /// How many seeds a test tries.
