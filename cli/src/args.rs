@@ -100,6 +100,8 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Is there anything that an operator must see to? Ends with 9 if so.
+    Check,
     /// Who you are to the daemon, and what you may do.
     Whoami,
     /// Rooms: floors, buildings, whatever people gather in.

@@ -276,3 +276,36 @@ fn a_watched_list_and_the_events_go_on() {
     assert_eq!(daemon.run(&["conflicts", "watch", "--room", "floor_2"]).out, "");
     assert_eq!(daemon.run(&["conflicts", "watch", "-o", "json"]).code, 2);
 }
+
+#[test]
+fn check_ends_with_9_when_an_operator_is_wanted() {
+    let with = |state: &str, closed: u64, escalated: u64| {
+        let status = json!({
+            "state": state, "version": "0", "started_at": "t", "uptime_ms": 1, "engine": "memory", "connections": 0,
+            "users": 0, "sessions": 0, "rooms": 0, "locks": 0, "waiters": 0, "buildings": 0, "last_token": 0,
+            "buildings_closed": closed
+        });
+        let stats = json!({
+            "open": escalated, "escalated": escalated, "edits": 0, "merged": 0, "auto_merge_ratio": null,
+            "opened": {"low": 0, "medium": 0, "high": 0, "critical": escalated},
+            "settled": {"people": 0, "operators": 0, "timeout": 0, "rules": 0},
+            "mean_settle_ms": null, "restored": 0, "hot_paths": [],
+            "forecast": {"judged": 0, "brier": null, "base_brier": null, "shown": false}
+        });
+        Daemon::new(&[
+            ("GET /v1/status", document("Status", &status)),
+            ("GET /v1/conflict-stats", document("ConflictStats", &stats)),
+        ])
+    };
+    let well = with("ready", 0, 0).run(&["check"]);
+    assert_eq!(well.code, 0, "{}", well.out);
+    for (daemon, names) in [(with("read_only", 0, 0), "daemon"), (with("ready", 1, 0), "buildings")] {
+        let run = daemon.run(&["check", "-o", "name"]);
+        assert_eq!((run.code, run.out.trim()), (9, names));
+    }
+    let run = with("ready", 0, 2).run(&["check", "-o", "json"]);
+    assert_eq!(run.code, 9);
+    let check = run.json();
+    assert_eq!(check["object"]["healthy"], false);
+    assert_eq!(check["object"]["probes"][2]["ok"], false);
+}

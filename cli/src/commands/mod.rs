@@ -1,6 +1,7 @@
 //! What each command asks and prints: one file per noun.
 
 mod audit;
+mod check;
 mod conflicts;
 mod debug;
 mod drain;
@@ -32,6 +33,7 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
     let client = Client::connect(global).await?;
     match &args.command {
         Command::Status { check } => status::status(client, *check, output).await,
+        Command::Check => check::run(client, output).await,
         Command::Whoami => status::whoami(client, output).await,
         Command::Rooms(command) => rooms::run(client, global, command, output).await,
         Command::Users(command) => users::run(client, global, command, output).await,
