@@ -420,8 +420,9 @@ impl Draft<'_> {
         }
         let opened = |((user, _), paths): ((UserId, bool), Vec<PathConflict>)| {
             let author = paths.iter().find_map(|conflict| conflict.their_author.as_ref());
-            let first =
-                Party { username: author.map_or_else(|| user.as_str().into(), |author| author.username.clone()), user };
+            // Without another author the edit is a draft of somebody whose lock has ended: both are that person.
+            let username = author.map_or_else(|| wish.actor.username.clone(), |author| author.username.clone());
+            let first = Party { username, user };
             let worst = paths.iter().max_by_key(|conflict| conflict.severity).expect("a group has a member");
             let kind = if is_draft { STALE_TOKEN } else { worst.kind.as_str() };
             Opened {

@@ -173,9 +173,11 @@ fn disputed(out: &mut Vec<u8>, opened: &Opened, path: &PathConflict, viewer: Vie
     o.plain("severity", path.severity.as_str());
     o.raw("base", &json_or_null(path.base.as_ref()));
     let (first, second) = (json_or_null(path.theirs.as_ref()), json_or_null(path.mine.as_ref()));
+    // The second comes first: a draft under a lock that has ended may be between one person and himself, and what he
+    // wants is what waits.
     match viewer {
-        Viewer::Party(user) if *user == opened.first.user => o.raw("mine", &first).raw("theirs", &second),
-        Viewer::Party(_) => o.raw("mine", &second).raw("theirs", &first),
+        Viewer::Party(user) if *user == opened.second.user => o.raw("mine", &second).raw("theirs", &first),
+        Viewer::Party(_) => o.raw("mine", &first).raw("theirs", &second),
         Viewer::Operator => o.with("values", |out| {
             let mut o = Object::new(out);
             o.raw_text_key(opened.first.user.as_str(), &first);
@@ -194,8 +196,9 @@ fn about(o: &mut Object, opened: &Opened, viewer: Viewer) {
     o.text("username_1", &opened.first.username).text("username_2", &opened.second.username);
     o.plain("source", opened.source.as_str()).int("version", opened.version);
     o.list("rooms", &opened.rooms, |out, room| json::string(out, room.as_str()));
+    let is_only_first = viewer == Viewer::Party(&opened.first.user) && opened.first.user != opened.second.user;
     if let Some(edit_id) = &opened.edit_id
-        && viewer != Viewer::Party(&opened.first.user)
+        && !is_only_first
     {
         o.text("edit_id", edit_id);
     }
@@ -323,4 +326,63 @@ pub fn resolution_refused(
 /// The result and code of an edit that was refused for this reason.
 pub fn refused_as(code: ErrorCode) -> &'static str {
     if code == code::LOCK_HELD { "locked" } else { "rejected" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::building::conflict::{Party, Source};
+    use crate::edit::conflict::Side;
+    use crate::edit::path::Path;
+    use crate::edit::rules::{ConflictKind, Severity};
+
+    fn party(user: &str) -> Party {
+        Party { user: UserId::new(user).unwrap(), username: user.into() }
+    }
+
+    fn opened(first: &str, second: &str) -> Opened {
+        Opened {
+            at: Wall(0),
+            id: ConflictId(1),
+            resource: ResourceId::new("door").unwrap(),
+            rooms: Default::default(),
+            version: 1,
+            kind: "stale_token".into(),
+            severity: Severity::Medium,
+            first: party(first),
+            second: party(second),
+            paths: vec![PathConflict {
+                unit: Unit::Node(Path::parse("/name").unwrap()),
+                kind: ConflictKind::ConcurrentEdit,
+                severity: Severity::Medium,
+                base: None,
+                mine: Some(Value::parse("\"waits\"").unwrap()),
+                theirs: Some(Value::parse("\"committed\"").unwrap()),
+                kept: Side::Theirs,
+                their_author: None,
+            }],
+            description: "".into(),
+            edit_id: Some("e1".into()),
+            source: Source::StaleToken,
+        }
+    }
+
+    /// What one of the two reads as his own value, and whether the name of the edit is told to him.
+    fn seen(opened: &Opened, by: &str) -> (String, bool) {
+        let mut out = Vec::new();
+        conflict_detected(&mut out, Wall(0), opened, 1, None, &UserId::new(by).unwrap());
+        let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        (told["paths"][0]["mine"].as_str().unwrap().to_owned(), told["edit_id"] == "e1")
+    }
+
+    #[test]
+    fn mine_is_what_accept_mine_would_write() {
+        assert_eq!(seen(&opened("ana", "ben"), "ana"), ("committed".to_owned(), false));
+        assert_eq!(seen(&opened("ana", "ben"), "ben"), ("waits".to_owned(), true));
+        assert_eq!(
+            seen(&opened("ana", "ana"), "ana"),
+            ("waits".to_owned(), true),
+            "a draft of one's own is what waits"
+        );
+    }
 }
