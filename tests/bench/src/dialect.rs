@@ -22,6 +22,8 @@ pub enum Speech {
 
 pub struct Dialect {
     speech: Speech,
+    /// The one room that is meant by every number.
+    room: Option<String>,
     cursor: Finder<'static>,
 }
 
@@ -37,6 +39,15 @@ pub enum Heard<'a> {
     /// The lock's id.
     LockGranted(&'a [u8]),
     LockReleased,
+    Edited {
+        lane: u32,
+        version: u64,
+        merged: bool,
+        /// The conflict's id, if there is one.
+        conflict: Option<&'a [u8]>,
+    },
+    /// A conflict is settled, or was before.
+    Settled,
     /// An error, or a refusal of what no scenario expects to be refused.
     Refused,
     Other,
@@ -44,7 +55,12 @@ pub enum Heard<'a> {
 
 impl Dialect {
     pub fn new(speech: Speech) -> Self {
-        Self { speech, cursor: Finder::new(b"\"cursor_position\":") }
+        Self { speech, room: None, cursor: Finder::new(b"\"cursor_position\":") }
+    }
+
+    /// The same speech, of people who are all in one room.
+    pub fn in_room(&self, room: &str) -> Self {
+        Self { room: Some(room.to_owned()), ..Self::new(self.speech) }
     }
 
     pub fn path(&self, user: usize) -> String {
@@ -58,7 +74,10 @@ impl Dialect {
                 if hello {
                     text(out, format_args!(r#"{{"type":"hello","protocol":2,"features":["resume"]}}"#));
                 }
-                text(out, format_args!(r#"{{"type":"join_room","room_id":"room{room}"}}"#));
+                match &self.room {
+                    None => text(out, format_args!(r#"{{"type":"join_room","room_id":"room{room}"}}"#)),
+                    Some(room) => text(out, format_args!(r#"{{"type":"join_room","room_id":"{room}"}}"#)),
+                }
             }
         }
     }
@@ -96,6 +115,25 @@ impl Dialect {
         });
     }
 
+    /// Sets one member of a document. The lane comes back with the answer.
+    pub fn push_edit(&self, out: &mut Vec<u8>, lane: usize, resource: &str, base: u64, path: &str, value: u64) {
+        text(
+            out,
+            format_args!(
+                r#"{{"type":"edit","id":"{lane}","resource_id":"{resource}","base_version":{base},"changes":[{{"op":"set","path":"{path}","value":{value}}}]}}"#
+            ),
+        );
+    }
+
+    /// Gives in.
+    pub fn push_resolve(&self, out: &mut Vec<u8>, conflict: &[u8]) {
+        frame::push_masked(out, Opcode::Text, |out| {
+            out.extend_from_slice(br#"{"type":"resolve_conflict","resolution":"accept_theirs","conflict_id":""#);
+            out.extend_from_slice(conflict);
+            out.extend_from_slice(br#""}"#);
+        });
+    }
+
     /// Leaves without being missed: a server need not keep the session of who says goodbye.
     pub fn push_goodbye(&self, out: &mut Vec<u8>) {
         frame::push_masked(out, Opcode::Close, |out| out.extend_from_slice(&1000_u16.to_be_bytes()));
@@ -117,6 +155,8 @@ impl Dialect {
                 string_after(message, b"\"lock_id\":").map_or(Heard::Refused, Heard::LockGranted)
             }
             b"lock_release_response" if succeeded(message) => Heard::LockReleased,
+            b"edit_result" => edited(message).unwrap_or(Heard::Refused),
+            b"conflict_resolution_response" => Heard::Settled,
             b"lock_response" | b"lock_release_response" | b"error" | b"resync_required" => Heard::Refused,
             _ => Heard::Other,
         }
@@ -159,6 +199,18 @@ fn succeeded(message: &[u8]) -> bool {
     memmem::find(message, key).is_some_and(|at| message[at + key.len()..].trim_ascii_start().starts_with(b"true"))
 }
 
+fn edited(message: &[u8]) -> Option<Heard<'_>> {
+    let result = string_after(message, b"\"result\":")?;
+    let number = |key: &[u8]| next_number(&message[memmem::find(message, key)? + key.len()..]).map(|(n, _)| n);
+    matches!(result, b"applied" | b"merged" | b"conflict").then_some(())?;
+    Some(Heard::Edited {
+        lane: number(b"\"request_id\":")?,
+        version: u64::from(number(b"\"version\":")?),
+        merged: result == b"merged",
+        conflict: string_after(message, b"\"conflict_id\":"),
+    })
+}
+
 fn string_after<'a>(message: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     string_at(&message[memmem::find(message, key)? + key.len()..])
 }
@@ -186,7 +238,7 @@ mod tests {
     #[test]
     fn answers_are_understood_however_they_are_spaced() {
         let json = Dialect::new(Speech::Arxosrt { hello: true });
-        let cases: [(&str, Heard<'_>); 11] = [
+        let cases: [(&str, Heard<'_>); 14] = [
             (r#"{"type":"room_state","room_id":"room1","users":[]}"#, Heard::Joined),
             (r#"{"type": "broadcast", "message": {"d": "x"}}"#, Heard::Broadcast),
             (r#"{"room_id":"room1","type":"broadcast"}"#, Heard::Broadcast),
@@ -196,6 +248,15 @@ mod tests {
             (r#"{"type":"lock_response","success":true,"lock_id":"ab-1"}"#, Heard::LockGranted(b"ab-1")),
             (r#"{"type": "lock_response", "success": false, "lock_id": "ab-1"}"#, Heard::Refused),
             (r#"{"type":"lock_release_response","success":true,"lock_id":"ab-1"}"#, Heard::LockReleased),
+            (
+                r#"{"type":"edit_result","request_id":"3","resource_id":"o1","result":"merged","version":12}"#,
+                Heard::Edited { lane: 3, version: 12, merged: true, conflict: None },
+            ),
+            (
+                r#"{"type":"edit_result","request_id":"0","result":"conflict","version":9,"conflict_id":"cf_4"}"#,
+                Heard::Edited { lane: 0, version: 9, merged: false, conflict: Some(b"cf_4") },
+            ),
+            (r#"{"type":"edit_result","request_id":"0","result":"rejected","code":"bad_edit"}"#, Heard::Refused),
             (r#"{"type":"user_joined_room","user_id":"u1"}"#, Heard::Other),
             ("", Heard::Other),
         ];

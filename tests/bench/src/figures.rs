@@ -24,6 +24,8 @@ pub enum Metric {
     DeliveredPercent,
     /// p99 with a member that never reads, over p99 without.
     P99Ratio,
+    /// Server CPU time per edit of a large document, over that of a small one.
+    CpuRatio,
     /// Of what the member that never reads was sent, what was still to be had from its socket afterwards.
     UnreadPercent,
     /// From the start of the process to the first 200 of `/ready`.

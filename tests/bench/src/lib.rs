@@ -15,6 +15,7 @@
 //!
 //! It knows the servers by their wire alone and links none of their code.
 
+pub mod building;
 pub mod core_speed;
 pub mod crowd;
 pub mod dialect;

@@ -41,6 +41,11 @@ pub struct Options {
     #[arg(long, value_name = "PROGRAM")]
     pub daemon: Option<PathBuf>,
 
+    /// The folder of buildings in which `edits` looks for a real floor, office-a:level-1 [default:
+    /// ../shared/data/buildings beside the workspace]; without it one of 604 objects is generated.
+    #[arg(long, value_name = "DIR")]
+    pub buildings: Option<PathBuf>,
+
     /// Run generator and servers at this priority, for example -15: a machine that is not idle disturbs less.
     #[arg(long, value_name = "NICE", allow_negative_numbers = true)]
     pub nice: Option<i32>,

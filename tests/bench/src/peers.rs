@@ -71,6 +71,8 @@ pub struct Stable {
     /// This package's own program: the floor is one of its faces.
     floor: PathBuf,
     daemon: Option<PathBuf>,
+    /// Where real buildings may be.
+    buildings: PathBuf,
 }
 
 impl Stable {
@@ -78,7 +80,18 @@ impl Stable {
     pub fn new(floor: PathBuf, daemon: Option<PathBuf>) -> Self {
         let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let workspace = package.join("../..");
-        Self { workspace, cache: package.join(".cache"), package, floor, daemon }
+        let buildings = workspace.join("../shared/data/buildings");
+        Self { workspace, cache: package.join(".cache"), package, floor, daemon, buildings }
+    }
+
+    /// Looks for real buildings there.
+    pub fn with_buildings(self, buildings: PathBuf) -> Self {
+        Self { buildings, ..self }
+    }
+
+    /// The folder in which real buildings may be.
+    pub fn buildings(&self) -> &Path {
+        &self.buildings
     }
 
     /// Builds or installs what `peer` needs, and says why if that cannot be done.

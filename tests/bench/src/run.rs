@@ -22,7 +22,10 @@ pub fn run(options: &Options) -> io::Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("warning: this is not a release build, so the generator will be the limit");
     }
-    let stable = Stable::new(std::env::current_exe()?, options.daemon.clone());
+    let mut stable = Stable::new(std::env::current_exe()?, options.daemon.clone());
+    if let Some(buildings) = &options.buildings {
+        stable = stable.with_buildings(buildings.clone());
+    }
     let scenarios = options.scenarios();
     let mut peers = options.peers();
     if scenarios.iter().any(|scenario| *scenario != Scenario::Core) {

@@ -24,12 +24,13 @@ const COLUMNS: [&str; 9] =
     ["case", "server", "n", "CPU µs per op", "× floor", "ops/s", "p50 / p99 / max ms", "RSS MiB", "more"];
 
 /// Shown in the last column, where they were measured.
-const MORE: [(Metric, &str, &str); 11] = [
+const MORE: [(Metric, &str, &str); 12] = [
     (Metric::KibPerConnection, "", " KiB/connection"),
     (Metric::KibAfterClose, "", " KiB/connection after all left"),
     (Metric::DeliveredPercent, "", " % delivered"),
     (Metric::DeliveriesPerRead, "", " deliveries/read"),
     (Metric::P99Ratio, "p99 × ", ""),
+    (Metric::CpuRatio, "CPU × ", " of the small one's"),
     (Metric::UnreadPercent, "the one got ", " %"),
     (Metric::ReadyMs, "ready after ", " ms"),
     (Metric::RestoredPercent, "", " % restored"),
@@ -126,6 +127,7 @@ fn goal_name(metric: Metric) -> &'static str {
         Metric::KibPerConnection => "KiB/connection",
         Metric::DeliveredPercent => "delivered %",
         Metric::P99Ratio => "p99 ratio",
+        Metric::CpuRatio => "CPU ratio",
         Metric::ReadyMs => "ready ms",
         Metric::RestoredPercent => "restored %",
         _ => "value",

@@ -3,6 +3,7 @@
 //! A scenario starts its own servers, so that each run begins with a fresh one, and returns one [`Figures`] for each of
 //! its cases that the peer can take part in.
 
+mod edits;
 mod fanout;
 mod flight;
 mod idle;
@@ -64,6 +65,8 @@ pub enum Scenario {
     Slow,
     /// Lock, answer, release, answer.
     LocksWs,
+    /// Edits of two with 20 looking on: of their own, merged, contradicting; and of a large document beside a small one.
+    Edits,
     /// Killed with many locks: how long until it is ready again.
     Restart,
     /// The core without sockets, as the simulation package measures it.
@@ -79,6 +82,7 @@ impl Scenario {
             Self::Joins => "joins",
             Self::Slow => "slow",
             Self::LocksWs => "locks-ws",
+            Self::Edits => "edits",
             Self::Restart => "restart",
             Self::Core => "core",
         }
@@ -92,6 +96,7 @@ impl Scenario {
             Self::Joins => &joins::CASES,
             Self::Slow => &slow::CASES,
             Self::LocksWs => &locks::CASES,
+            Self::Edits => &edits::CASES,
             Self::Restart => &restart::CASES,
             Self::Core => &[],
         }
@@ -103,7 +108,7 @@ impl Scenario {
             Self::Slow => peer != Peer::FloorCorked,
             Self::Idle | Self::Joins => peer != Peer::FloorCorked,
             Self::LocksWs => !peer.is_floor(),
-            Self::Restart => peer == Peer::Arxosrtd,
+            Self::Edits | Self::Restart => peer == Peer::Arxosrtd,
             Self::Core => false,
         }
     }
@@ -121,6 +126,7 @@ impl Scenario {
             Self::Joins => joins::run(stage),
             Self::Slow => slow::run(stage),
             Self::LocksWs => locks::run(stage),
+            Self::Edits => edits::run(stage),
             Self::Restart => restart::run(stage),
             Self::Core => Ok(Vec::new()),
         }
@@ -198,6 +204,22 @@ impl Stage<'_> {
     pub fn start(&self, engine: Engine) -> io::Result<Host> {
         let data = TempDir::new()?;
         Ok(Host { server: self.start_in(data.path(), engine)?, _data: data })
+    }
+
+    /// The same with further settings, made when the directory is there.
+    pub fn start_with(
+        &self,
+        engine: Engine,
+        settings: impl FnOnce(&Path) -> io::Result<Vec<String>>,
+    ) -> io::Result<Host> {
+        let data = TempDir::new()?;
+        let settings = settings(data.path())?;
+        let address = free_address()?;
+        let mut command = self.stable.command(self.peer, engine, address, data.path());
+        for setting in settings {
+            command.arg("--set").arg(setting);
+        }
+        Ok(Host { server: Server::start(command, address, &data.path().join("server.log"))?, _data: data })
     }
 
     /// Starts a server over what an earlier one has left.
