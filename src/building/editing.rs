@@ -242,13 +242,15 @@ impl Draft<'_> {
             false => Ok(()),
         };
         let id = wish.target.resource.as_str();
-        let base = Doc::new(past.value("")).map_err(|bad| bad_edit(&bad))?;
         // What is set within a document that is not there yet begins one. What the author himself has deleted since
         // does not come back by an edit of a part of it.
-        let begins = base.value().is_none() && (wish.base == 0 || wish.base == past.history.current());
+        let begins = past.look("").is_none() && (wish.base == 0 || wish.base == past.history.current());
+        let version = || past.value(FIXED[1]);
+        // Costs the whole document, as do the edits that need it.
+        let base = || Doc::new(past.value("")).map_err(|bad| bad_edit(&bad));
         match &wish.body {
             EditBody::Changes(changes) => {
-                let changes = changes.iter().map(|change| as_document(change, id, &base));
+                let changes = changes.iter().map(|change| as_document(change, id, version));
                 let mut changes = changes.collect::<Result<Vec<Change>, Refusal>>()?;
                 if begins && changes.first().is_some_and(|first| !first.path().is_root()) {
                     changes.insert(0, Change::Set { path: Path::root(), value: begin(id) });
@@ -258,6 +260,7 @@ impl Draft<'_> {
             EditBody::MergePatch(json) => {
                 bounded(json)?;
                 let patch = Value::parse(json).map_err(|bad| bad_value(&bad))?;
+                let base = base()?;
                 let begun = match (begins, base.value()) {
                     (true, _) => Doc::new(Some(begin(id))).map_err(|bad| bad_edit(&bad))?,
                     (false, Some(_)) => base,
@@ -274,8 +277,8 @@ impl Draft<'_> {
             EditBody::Whole(json) => {
                 bounded(json)?;
                 let mut wanted = Doc::parse(json).map_err(|bad| bad_edit(&bad))?;
-                keep_fixed(&mut wanted, id, &base);
-                Ok(diff::diff(&base, &wanted))
+                keep_fixed(&mut wanted, id, version());
+                Ok(diff::diff(&base()?, &wanted))
             }
         }
     }
@@ -583,11 +586,11 @@ fn begin(id: &str) -> Value {
 }
 
 /// A whole document goes by the id of its resource, and its version is not its author's to say.
-fn as_document(change: &Change, id: &str, base: &Doc) -> Result<Change, Refusal> {
+fn as_document(change: &Change, id: &str, version: impl Fn() -> Option<Value>) -> Result<Change, Refusal> {
     match change {
         Change::Set { path, value } if path.is_root() => {
             let mut wanted = Doc::new(Some(value.clone())).map_err(|bad| bad_edit(&bad))?;
-            keep_fixed(&mut wanted, id, base);
+            keep_fixed(&mut wanted, id, version());
             let value = wanted.into_value().unwrap_or_else(Value::empty_map);
             Ok(Change::Set { path: path.clone(), value })
         }
@@ -596,10 +599,10 @@ fn as_document(change: &Change, id: &str, base: &Doc) -> Result<Change, Refusal>
 }
 
 /// What a whole document says of itself is what it said before.
-pub(super) fn keep_fixed(wanted: &mut Doc, id: &str, base: &Doc) {
+pub(super) fn keep_fixed(wanted: &mut Doc, id: &str, version: Option<Value>) {
     wanted.name(id);
-    match base.get(&known(FIXED[1])) {
-        Some(version) => wanted.put_member("version", version.clone()),
+    match version {
+        Some(version) => wanted.put_member("version", version),
         None => wanted.drop_member("version"),
     }
 }
@@ -637,7 +640,7 @@ fn refusal(refusal: detect::Refusal) -> Refusal {
 
 /// A sentence with names and paths, and never a value: it may be logged.
 fn describe(kind: &str, first: &Party, second: &Actor, resource: &ResourceId, paths: &[PathConflict]) -> String {
-    let names: Vec<String> = paths.iter().take(PATHS_NAMED_MAX).map(|path| path.unit.name()).collect();
+    let names: Vec<String> = paths.iter().take(PATHS_NAMED_MAX).map(PathConflict::name).collect();
     let names: Vec<&str> = names.iter().map(|name| if name.is_empty() { "all of it" } else { name }).collect();
     let more = match paths.len().saturating_sub(PATHS_NAMED_MAX) {
         0 => String::new(),
@@ -646,7 +649,10 @@ fn describe(kind: &str, first: &Party, second: &Actor, resource: &ResourceId, pa
     let (a, b) = (&first.username, &second.username);
     let at = names.join(", ");
     match kind {
-        STALE_TOKEN => format!("{b} edited {resource} under a lock that had ended: {at}{more} wait as a draft"),
+        STALE_TOKEN => format!("{b} edited {resource} under a lock that had ended; as a draft: {at}{more}"),
+        _ if kind == ConflictKind::OutdatedFrame.as_str() => {
+            format!("{b} edited {resource} by the grid that was there before {a} calibrated it: {at}{more} ({kind})")
+        }
         _ => format!("{a} and {b} changed {resource} at once: {at}{more} ({kind})"),
     }
 }

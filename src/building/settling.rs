@@ -143,7 +143,7 @@ impl Draft<'_> {
                     && matches!(&path.unit, Unit::Node(path) if path.is_root())
                 {
                     let mut wanted = Doc::new(Some(value.clone())).map_err(|bad| bad_edit(&bad))?;
-                    keep_fixed(&mut wanted, opened.resource.as_str(), doc);
+                    keep_fixed(&mut wanted, opened.resource.as_str(), doc.at("/version").cloned());
                     *value = wanted.into_value().unwrap_or_else(Value::empty_map);
                 }
                 changes.extend(path.resolve(doc, &choice).map_err(|bad| bad_edit(&bad))?);
@@ -298,7 +298,9 @@ fn choose(opened: &Opened, by: &Resolver, resolution: &Resolution) -> Result<(Wo
         Side::Mine => Side::Theirs,
         Side::Theirs => Side::Mine,
     };
-    let all = |side| vec![Some(Choice::Side(side)); opened.paths.len()];
+    // Whose value is committed already keeps what the document has: a third person may have changed it since.
+    let chosen = |path: &PathConflict, side: Side| (path.kept != side).then_some(Choice::Side(side));
+    let all = |side| opened.paths.iter().map(|path| chosen(path, side)).collect();
     let unit = |path: &Path| {
         let at = opened.paths.iter().position(|disputed| names(&disputed.unit, path));
         at.ok_or_else(|| refuse(path.as_str(), "the conflict is not about this path"))
@@ -321,7 +323,11 @@ fn choose(opened: &Opened, by: &Resolver, resolution: &Resolution) -> Result<(Wo
                 }
                 *choice = Some(Choice::Side(side));
             }
-            (Word::Merge, choices)
+            let sides = opened.paths.iter().zip(choices).map(|(path, choice)| match choice {
+                Some(Choice::Side(side)) => chosen(path, side),
+                other => other,
+            });
+            (Word::Merge, sides.collect())
         }
         Resolution::Manual(values) => {
             let mut choices = vec![None; opened.paths.len()];

@@ -68,6 +68,20 @@ pub enum Choice {
 }
 
 impl PathConflict {
+    /// What people call it: the path; of fields that are one value that of the first one that somebody changed.
+    pub fn name(&self) -> String {
+        let Unit::Fields { path, fields } = &self.unit else { return self.unit.name() };
+        let of = |value: &Option<Value>, field: &str| {
+            value.as_ref().and_then(Value::as_map).and_then(|members| members.get(field)).cloned()
+        };
+        let changed = |field: &&std::sync::Arc<str>| {
+            let base = of(&self.base, field);
+            base != of(&self.mine, field) || base != of(&self.theirs, field)
+        };
+        let first = fields.iter().find(changed).or(fields.first());
+        super::path::join(path.as_str(), first.map_or("", |field| field))
+    }
+
     /// The changes to `current` that make the decision so; none, if it is so already. Whether they can be made is for
     /// [`Doc::apply`] to say: what the unit lies within may be gone.
     pub fn resolve(&self, current: &Doc, choice: &Choice) -> Result<Vec<Change>, BadChange> {

@@ -157,10 +157,10 @@ fn json_or_null(value: Option<&Value>) -> String {
     value.map_or_else(|| "null".to_owned(), Value::to_json)
 }
 
-/// What is disputed. Fields that are one value go by the path of the first of them.
-fn unit(o: &mut Object, unit: &Unit) {
-    o.text("path", &unit.name());
-    if let Unit::Fields { fields, .. } = unit {
+/// What is disputed. Fields that are one value go by the path of the first that somebody changed.
+fn unit(o: &mut Object, path: &PathConflict) {
+    o.text("path", &path.name());
+    if let Unit::Fields { fields, .. } = &path.unit {
         o.list("fields", fields, |out, field| json::string(out, field));
     }
 }
@@ -168,7 +168,7 @@ fn unit(o: &mut Object, unit: &Unit) {
 /// One disputed path from the viewer's side.
 fn disputed(out: &mut Vec<u8>, opened: &Opened, path: &PathConflict, viewer: Viewer) {
     let mut o = Object::new(out);
-    unit(&mut o, &path.unit);
+    unit(&mut o, path);
     o.plain("conflict_type", path.kind.as_str());
     o.plain("severity", path.severity.as_str());
     o.raw("base", &json_or_null(path.base.as_ref()));
@@ -256,7 +256,7 @@ fn how(o: &mut Object, opened: &Opened, settled: &Settled) {
     }
     o.list("kept", opened.paths.iter().zip(&settled.kept), |out, (path, kept)| {
         let mut o = Object::new(out);
-        unit(&mut o, &path.unit);
+        unit(&mut o, path);
         match opened.user(*kept) {
             Some(user) => o.text("user_id", user.as_str()),
             None => o.raw("user_id", "null"),
@@ -364,6 +364,7 @@ mod tests {
             description: "".into(),
             edit_id: Some("e1".into()),
             source: Source::StaleToken,
+            resource_kind: crate::edit::rules::ResourceKind::Object,
         }
     }
 

@@ -225,7 +225,10 @@ impl Hub {
         let (at, key) = (self.wall, self.conn_key(slot));
         let mut frame = Vec::new();
         text_frame(&mut frame, |out| outbound_edit::conflicts(out, at, id, &items));
-        self.emit_committed(Target::Reply(key, None), Class::Control, &frame);
+        if let Some(id) = id {
+            text_frame(&mut frame, |out| outbound::ack(out, at, id, |_| {}));
+        }
+        self.emit_committed(Target::Reply(key, id.map(Box::from)), Class::Control, &frame);
     }
 
     /// `resolve_conflict`. Whatever is wrong with it is a plain no, as it always was, with a code.

@@ -161,7 +161,7 @@ impl Hub {
             })
         };
         let path = |(at, path): (usize, &arxosrt_core::edit::conflict::PathConflict)| DisputedPath {
-            path: path.unit.name(),
+            path: path.name(),
             fields: match &path.unit {
                 Unit::Fields { fields, .. } => fields.iter().map(ToString::to_string).collect(),
                 _ => Vec::new(),
@@ -279,7 +279,7 @@ impl Hub {
             settle_ms += tally.settle_ms;
             for conflict in host.building.conflicts() {
                 for path in &conflict.opened.paths {
-                    *hot.entry((conflict.opened.resource.to_string(), path.unit.name())).or_insert(0) += 1;
+                    *hot.entry((conflict.opened.resource.to_string(), path.name())).or_insert(0) += 1;
                 }
             }
         }

@@ -235,7 +235,7 @@ impl Hub {
             }
             ClientMessage::ListConflicts => {
                 self.list_conflicts(slot, id);
-                Ok(Account::Ack)
+                Ok(Account::Later)
             }
             ClientMessage::RetractLockRequest { request } => {
                 let command = Command::RetractLockRequest { actor: self.actor(session), request };
