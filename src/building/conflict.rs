@@ -6,7 +6,7 @@
 //! settled.
 //!
 //! Conflicts are part of the fold of the log. Open ones stay until they are settled; of the settled ones the latest
-//! [`Settings::settled_max`] are kept for people to look at, the rest is in the log alone.
+//! `conflicts.settled_max` are kept for people to look at, the rest is in the log alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;

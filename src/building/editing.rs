@@ -615,10 +615,6 @@ pub(super) fn now_kept(conflict: &PathConflict) -> Kept {
     }
 }
 
-fn known(path: &str) -> Path {
-    Path::parse(path).unwrap_or_else(|_| Path::root())
-}
-
 pub(super) fn bad_edit(bad: &BadChange) -> Refusal {
     Refusal::BadEdit { path: bad.path.as_str().into(), why: bad.reason_text().into() }
 }
