@@ -390,3 +390,13 @@ fn a_document_is_bounded_also_by_way_of_a_resolution() {
     let reply = desk.resolve("anna", id, Resolution::ManualOne(Some(value(&long)))).reply;
     assert_eq!(reply, Reply::Refused(full));
 }
+
+#[test]
+fn what_is_committed_stays_what_a_third_has_made_of_it() {
+    let mut desk = Desk::with_chair();
+    let id = desk.quarrel("/name", "\"Stool\"", "\"Throne\"");
+    desk.edit(set("carl", "chair", 2, "/name", "\"Bench\""));
+    let reply = desk.resolve("ben", id, Resolution::AcceptTheirs).reply;
+    assert!(matches!(reply, Reply::Settled { .. }), "{reply:?}");
+    assert_eq!(desk.at("chair", "/name"), "\"Bench\"");
+}

@@ -266,7 +266,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// After a resolution the document holds the values of whoever has won.
+    /// After a resolution the document holds the values of whoever has won. Who had won before it keeps what has become
+    /// of them: a third person may have changed them since.
     fn judge_values(&self, id: ConflictId, by: &Resolver, resolution: &Resolution) -> Result<(), Complaint> {
         let opened = &self.disputes[&id].opened;
         let own = match by {
@@ -283,7 +284,7 @@ impl Ledger {
         };
         // Of a draft of something that is not there, nothing may be left.
         let Some(paper) = self.papers.get(&opened.resource) else { return Ok(()) };
-        for path in &opened.paths {
+        for path in opened.paths.iter().filter(|path| path.kept != side) {
             for field in FIELDS.into_iter().filter(|field| is_about(path, field)) {
                 let (wanted, now) = (says(path, side, field), paper.now(field));
                 ensure!(wanted.as_ref() == now, "E7: {field} should be {wanted:?} and is {now:?}");
