@@ -105,15 +105,7 @@ impl Hub {
                 self.placed.insert(edited.resource.clone(), (building, rooms));
             }
         }
-        let epoch = std::mem::take(&mut self.epoch);
-        for seen in event.sightings() {
-            if let Some(room) = self.room_with_members(seen.room) {
-                self.emit_with(host, Target::Room(room), Class::Sequenced, Some(room), |out| {
-                    text_frame(out, |out| outbound::event(out, &epoch, event, seen));
-                });
-            }
-        }
-        self.epoch = epoch;
+        self.tell_sightings(host, event);
         self.observe_event("edit", "edit.committed", || {
             let user = match &edited.author {
                 EditAuthor::Person { user, .. } => Some(user.clone()),

@@ -154,11 +154,12 @@ impl Hub {
         }
     }
 
-    pub(super) fn room_with_members(&self, id: &RoomId) -> Option<RoomKey> {
+    fn room_with_members(&self, id: &RoomId) -> Option<RoomKey> {
         self.room_ids.get(id).copied().filter(|room| !self.rooms[*room as usize].members.is_empty())
     }
 
-    fn tell_sightings(&mut self, host: HostKey, event: &Event) {
+    /// Tells each room that sees the event.
+    pub(super) fn tell_sightings(&mut self, host: HostKey, event: &Event) {
         let epoch = std::mem::take(&mut self.epoch);
         for seen in event.sightings() {
             if let Some(room) = self.room_with_members(seen.room) {
