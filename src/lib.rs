@@ -6,10 +6,12 @@
 #![warn(missing_docs)]
 
 pub mod building;
+pub mod cache;
 pub mod control;
 pub mod directory;
 pub mod edit;
 pub mod id;
 pub mod lock;
+pub mod preload;
 pub mod time;
 pub mod wire;

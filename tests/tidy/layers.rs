@@ -5,8 +5,12 @@ use crate::packages::metadata;
 use crate::{complain, tree};
 
 /// Which packages of the workspace each part of the product may use.
-const INWARD: [(&str, &[&str]); 3] =
-    [("arxosrt-core", &[]), ("arxosrtd", &["arxosrt-core"]), ("arxosrt", &["arxosrt-core"])];
+const INWARD: [(&str, &[&str]); 4] = [
+    ("arxosrt-core", &[]),
+    ("arxosrt-replay", &["arxosrt-core"]),
+    ("arxosrtd", &["arxosrt-core"]),
+    ("arxosrt", &["arxosrt-core", "arxosrt-replay"]),
+];
 
 /// What the core is made with: data structures and encodings, nothing that could reach out.
 const CORE_USES: [&str; 5] = ["foldhash", "postcard", "serde", "serde_json", "smallvec"];
@@ -33,7 +37,8 @@ const WORLD: [&str; 17] = [
 ];
 
 /// The domain: everything in the core but the wire itself, and what operators are told.
-const DOMAIN: [&str; 6] = ["src/building", "src/edit", "src/lock", "src/directory", "src/id.rs", "src/time.rs"];
+const DOMAIN: [&str; 8] =
+    ["src/building", "src/cache", "src/edit", "src/lock", "src/directory", "src/preload", "src/id.rs", "src/time.rs"];
 
 #[test]
 fn packages_depend_inward_only() {

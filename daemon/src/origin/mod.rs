@@ -7,6 +7,7 @@
 //! - `documents` loads one document, `write_back` puts changed ones into their files, `floors` does both for floors;
 //! - `elements`, `text`, `style` and `cache` find and change parts of a file's text;
 //! - `folder` and `replace` are all that touches the disk, and never outside the folder;
+//! - `fetch` is what the cache wants of any origin;
 //! - `service` does this beside the hub, which never waits; `pending` is what is still to be written.
 
 mod cache;
@@ -14,6 +15,7 @@ pub mod directory;
 mod document;
 pub mod documents;
 mod elements;
+pub mod fetch;
 mod floors;
 mod folder;
 mod layout;

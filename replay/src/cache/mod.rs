@@ -1,0 +1,1 @@
+//! Traces of a cache: which share of the accesses is answered from it?

@@ -1,0 +1,1 @@
+//! Recorded walks: what does loading ahead gain, and what does it cost?
