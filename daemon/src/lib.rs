@@ -9,6 +9,7 @@ pub mod data_dir;
 pub mod exit;
 pub mod http;
 pub mod hub;
+pub mod jobs;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
