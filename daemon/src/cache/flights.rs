@@ -121,7 +121,6 @@ impl Flights {
         Boarded::Leads(Lead { flights: self.clone(), key: key.clone(), number, outcome }, waiting)
     }
 
-
     /// Writes or removes a value before anything that is under way: that installs nothing any more.
     pub fn overtake<T>(&self, key: &Key, write: impl FnOnce() -> T) -> T {
         let mut table = self.table();

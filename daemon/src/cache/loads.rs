@@ -80,13 +80,7 @@ pub(super) struct Job {
 impl Cache {
     /// Loads a value that somebody will probably want: `source` is who thinks so, and is told of the first use. A value
     /// that is there is loaded anew unless `if_missing`.
-    pub async fn preload(
-        &self,
-        strategy: StrategyId,
-        id: &EntryId,
-        source: Option<u8>,
-        if_missing: bool,
-    ) -> Preloaded {
+    pub async fn preload(&self, strategy: StrategyId, id: &EntryId, source: Option<u8>, if_missing: bool) -> Preloaded {
         let inner = &self.0;
         let definition = inner.strategies.get(strategy);
         if definition.is_sensitive || !definition.is_preloaded && source.is_some() {
@@ -120,9 +114,7 @@ fn preloaded(outcome: &super::flights::Outcome) -> Preloaded {
     };
     match (&landed.held, landed.put) {
         (None, _) => Preloaded::NotThere,
-        (Some(held), Some(Put::Installed)) => {
-            Preloaded::Loaded { bytes: held.bytes.len() as u64, took: landed.took }
-        }
+        (Some(held), Some(Put::Installed)) => Preloaded::Loaded { bytes: held.bytes.len() as u64, took: landed.took },
         (_, Some(Put::NoRoom)) => Preloaded::Refused(Refusal::NoRoom),
         (_, Some(Put::TooLarge)) => Preloaded::Refused(Refusal::TooLarge),
         (_, Some(Put::Sensitive)) => Preloaded::Refused(Refusal::Strategy),
