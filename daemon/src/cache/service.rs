@@ -209,8 +209,13 @@ impl Cache {
             entries: local.iter().map(|stats| stats.entries).sum(),
             bytes_max: inner.settings.bytes_max,
             loading: inner.flights.under_way() as u64,
-            shared_is_up: inner.shared.as_ref().map(|shared| shared.is_up()),
+            shared_is_up: self.shared_is_up(),
         }
+    }
+
+    /// Whether the shared tier answers, if there is one.
+    pub fn shared_is_up(&self) -> Option<bool> {
+        self.0.shared.as_ref().map(|shared| shared.is_up())
     }
 
     /// Nobody listens to the signals: none are sent from now on.
