@@ -16,6 +16,7 @@
 //! A registry knows neither the cache nor the origin: it is given a [`Loader`]. It lives in memory; a restart forgets
 //! all jobs, and the items that were loaded stay in the shared cache.
 
+pub mod loader;
 mod results;
 mod run;
 #[cfg(test)]

@@ -37,8 +37,10 @@ pub(super) fn directory() -> Directory {
     let mut builder = Builder::default();
     let draft = BuildingDraft {
         id: BuildingId::new("hq").unwrap(),
+        name: "Head office".into(),
         floors: vec![floor("hq:1", 1), floor("hq:2", 2)],
-        ..BuildingDraft::default()
+        objects: Vec::new(),
+        routes: Vec::new(),
     };
     assert!(builder.add(draft).is_empty());
     builder.build()
