@@ -1,0 +1,434 @@
+//! Who went where, what is likely next, and what of it is loaded: the preloader over bare numbers.
+//!
+//! It owns the model, the curves, the budget and the figures, and what it knows of sessions. It asks one thing of the
+//! outside, through [`World`]: what is there already and what a load costs. Times come in with each call.
+//!
+//! Each candidate that is neither there nor on its way is a **trial**, loaded or not: when its time is over, the last
+//! time that anybody wanted it says whether the prediction was right. So calibration learns from everything that it is
+//! used on, and sources that are switched off keep being judged.
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+
+use super::ahead;
+use super::budget::Budget;
+use super::calibration::Calibration;
+use super::explain::{Considered, Verdict};
+use super::feedback::{Feedback, Outcome};
+use super::model::{Model, Past};
+use super::planner::{CONSIDERED_MAX, Cost, Governor, PER_EVENT_MAX, Settings};
+use super::structure::{Structure, Weights};
+use super::table::Bounded;
+use super::{Item, Source, mix};
+use crate::time::Mono;
+
+/// Sessions known at once; one that was not seen lately is a new one when it comes back.
+pub const SESSIONS_MAX: usize = 65_536;
+
+/// Items of which it is known when they were wanted last.
+pub const WANTED_MAX: usize = 65_536;
+
+/// Trials whose time is not over. More are not begun, which favours no outcome.
+pub const TRIALS_MAX: usize = 16_384;
+
+/// People for whom the last decisions are kept.
+pub const PLANS_MAX: usize = 4_096;
+
+/// A session that was quiet for so long begins anew.
+pub const SESSION_GAP_MS: u64 = 30 * 60_000;
+
+/// A preload of which nothing was heard for so long is no longer on its way.
+const UNDER_WAY_MS: u64 = 60_000;
+
+/// What a hint is believed before it has been calibrated.
+const HINT_RAW: f32 = 0.5;
+
+/// What the engine asks of whoever holds the cache.
+pub trait World {
+    /// It is in the cache.
+    fn is_resident(&self, item: Item) -> bool;
+    /// What loading it costs.
+    fn cost(&self, item: Item) -> Cost;
+}
+
+/// Somebody is somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// The person, where habits are learnt; nobody in particular otherwise.
+    pub user: Option<u64>,
+    /// Their session.
+    pub session: u64,
+    /// Where.
+    pub item: Item,
+}
+
+/// Something to load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// What.
+    pub item: Item,
+    /// How probable it is that somebody wants it.
+    pub p: f32,
+    /// On whose word.
+    pub source: Source,
+    /// How many bytes it is thought to have.
+    pub bytes: u64,
+}
+
+/// What one event has loaded.
+pub type Choices = SmallVec<[Choice; PER_EVENT_MAX]>;
+
+/// What was last decided for somebody.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where they were.
+    pub here: Item,
+    /// When.
+    pub at: Mono,
+    /// The session has nothing preloaded.
+    pub is_holdout: bool,
+    /// The candidates, the most promising first.
+    pub considered: SmallVec<[Considered; CONSIDERED_MAX]>,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    settings: Settings,
+    pub(super) model: Model,
+    structure: Structure,
+    pub(super) calibration: Calibration,
+    pub(super) feedback: Feedback,
+    budget: Budget,
+    governor: Governor,
+    sessions: Bounded<Session>,
+    wanted: Bounded<Mono>,
+    trials: VecDeque<Trial>,
+    under_way: Vec<UnderWay>,
+    plans: Bounded<Plan>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    past: Past,
+    at: Mono,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    at: Mono,
+    item: Item,
+    raw: f32,
+    p: f32,
+    source: Source,
+    /// It would have been loaded, had its source been on.
+    is_shadow: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    item: Item,
+    who: u64,
+    bytes: u64,
+    since: Mono,
+}
+
+/// Something that may be loaded, with what it takes to decide.
+#[derive(Clone, Copy)]
+struct Weighed {
+    item: Item,
+    source: Source,
+    raw: f32,
+    p: f32,
+    cost: Cost,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(settings: Settings, structure: Structure) -> Self {
+        Engine {
+            budget: Budget::new(settings.share),
+            governor: Governor::new(settings.precision_goal),
+            settings,
+            model: Model::default(),
+            structure,
+            calibration: Calibration::default(),
+            feedback: Feedback::default(),
+            sessions: Bounded::new(SESSIONS_MAX),
+            wanted: Bounded::new(WANTED_MAX),
+            trials: VecDeque::new(),
+            under_way: Vec::new(),
+            plans: Bounded::new(PLANS_MAX),
+        }
+    }
+
+    /// Somebody is somewhere: learns from it, and says what to load.
+    pub fn visit(&mut self, visit: Visit, world: &impl World, now: Mono) -> Choices {
+        self.want(visit.item, now);
+        self.settle(now);
+        let group = self.structure.group(visit.item);
+        let fresh = Session { past: Past { user: visit.user, group, ..Past::default() }, at: now };
+        let mut session = match self.sessions.get_mut(visit.session) {
+            Some(known) if now.since(known.at) <= SESSION_GAP_MS && known.past.user == visit.user => *known,
+            Some(known) => {
+                *known = fresh;
+                fresh
+            }
+            None => {
+                self.sessions.insert(visit.session, fresh);
+                fresh
+            }
+        };
+        let is_step = session.past.last != Some(visit.item);
+        if is_step {
+            self.model.learn(&Past { group, ..session.past }, visit.item, now.since(session.at));
+            session.past = Past { group, ..session.past.and(visit.item) };
+        }
+        session.at = now;
+        if let Some(known) = self.sessions.get_mut(visit.session) {
+            *known = session;
+        }
+        if !is_step {
+            return Choices::new();
+        }
+        let shape = self.shape(visit.item, now);
+        let found = ahead::soon(&self.model, &session.past, &shape);
+        let candidates = found.iter().take(CONSIDERED_MAX).map(|found| (found.item, found.source, found.p));
+        self.decide(visit, candidates, world, now)
+    }
+
+    /// What may be wanted of where somebody is, each with how often it was.
+    pub fn parts(&mut self, visit: Visit, parts: &[(Item, f32)], world: &impl World, now: Mono) -> Choices {
+        let candidates = parts.iter().take(CONSIDERED_MAX).map(|(item, raw)| (*item, Source::Parts, *raw));
+        self.decide(visit, candidates, world, now)
+    }
+
+    /// The client says that somebody may go to `visit.item`.
+    pub fn hint(&mut self, visit: Visit, world: &impl World, now: Mono) -> Choices {
+        self.settle(now);
+        self.decide(visit, [(visit.item, Source::Hint, HINT_RAW)].into_iter(), world, now)
+    }
+
+    /// Somebody wants an item, without having gone there.
+    pub fn want(&mut self, item: Item, now: Mono) {
+        match self.wanted.get_mut(u64::from(item)) {
+            Some(at) => *at = now,
+            None => {
+                self.wanted.insert(u64::from(item), now);
+            }
+        }
+    }
+
+    /// Somebody edits here.
+    pub fn edited(&mut self, item: Item, now: Mono) {
+        self.structure.edited(item, now);
+    }
+
+    /// A session has asked for so many bytes; they were loaded for it, or were there.
+    pub fn demanded(&mut self, session: u64, bytes: u64, was_loaded: bool) {
+        self.budget.demanded(bytes, was_loaded);
+        self.feedback.demanded(self.is_holdout(session), !was_loaded);
+    }
+
+    /// What was chosen has been loaded, with its real size; 0 when it came to nothing.
+    pub fn finished(&mut self, item: Item, bytes: u64) {
+        if let Some(at) = self.under_way.iter().position(|under_way| under_way.item == item) {
+            let taken = self.under_way.swap_remove(at).bytes;
+            self.budget.correct(taken, bytes);
+        }
+    }
+
+    /// How a preload of so many bytes ended.
+    pub fn ended(&mut self, source: Source, outcome: Outcome, bytes: u64) {
+        self.feedback.ended(source, outcome, bytes, self.settings.threshold_of(source));
+        if source != Source::Hint {
+            self.governor.outcome(!matches!(outcome, Outcome::Wasted(_)));
+        }
+    }
+
+    /// A session is over.
+    pub fn left(&mut self, session: u64) {
+        self.sessions.remove(session);
+    }
+
+    /// Is it on its way?
+    pub fn is_under_way(&self, item: Item) -> bool {
+        self.under_way.iter().any(|under_way| under_way.item == item)
+    }
+
+    /// Has this session nothing preloaded, to show how it is without?
+    pub fn is_holdout(&self, session: u64) -> bool {
+        mix(&[self.settings.seed, session]) % 1000 < u64::from(self.settings.holdout_permille)
+    }
+
+    /// What was last decided for somebody: a person, or the session of nobody in particular.
+    pub fn plan(&self, who: u64) -> Option<&Plan> {
+        self.plans.peek(who)
+    }
+
+    /// The building changed its shape.
+    pub fn set_structure(&mut self, structure: Structure) {
+        self.structure = structure;
+    }
+
+    /// The settings changed. What was saved up is not lost.
+    pub fn set_settings(&mut self, settings: Settings) {
+        if settings.share != self.settings.share {
+            self.budget = Budget::new(settings.share);
+        }
+        if settings.precision_goal != self.settings.precision_goal {
+            self.governor = Governor::new(settings.precision_goal);
+        }
+        self.settings = settings;
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What was learnt of how people move.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How predictions came true.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// What became of preloads.
+    pub fn feedback(&self) -> &Feedback {
+        &self.feedback
+    }
+
+    /// Bytes that may be loaded now without being asked for.
+    pub fn budget_left(&self) -> u64 {
+        self.budget.left()
+    }
+
+    /// By how much the threshold is raised.
+    pub fn raised(&self) -> f32 {
+        self.governor.raised()
+    }
+
+    /// Sessions that are known.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Preloads that are on their way.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Bytes in memory, but for the allocator's own.
+    pub fn bytes(&self) -> usize {
+        let tables = self.sessions.bytes() + self.wanted.bytes() + self.plans.bytes();
+        self.model.bytes() + tables + self.trials.capacity() * size_of::<Trial>()
+    }
+
+    fn shape(&self, here: Item, now: Mono) -> Weights {
+        self.structure.weights(here, now)
+    }
+
+    fn decide(
+        &mut self,
+        visit: Visit,
+        candidates: impl Iterator<Item = (Item, Source, f32)>,
+        world: &impl World,
+        now: Mono,
+    ) -> Choices {
+        let who = visit.user.unwrap_or(visit.session);
+        let is_holdout = self.is_holdout(visit.session);
+        self.under_way.retain(|under_way| now.since(under_way.since) <= UNDER_WAY_MS);
+        let mut weighed: SmallVec<[Weighed; CONSIDERED_MAX]> = candidates
+            .map(|(item, source, raw)| {
+                let p = self.calibration.calibrated(source, raw);
+                Weighed { item, source, raw, p, cost: world.cost(item) }
+            })
+            .collect();
+        weighed.sort_by(|a, b| b.cost.benefit(b.p).total_cmp(&a.cost.benefit(a.p)).then(a.item.cmp(&b.item)));
+        let mut choices = Choices::new();
+        let mut plan = Plan { here: visit.item, at: now, is_holdout, considered: SmallVec::new() };
+        for option in weighed {
+            let verdict = self.judge(&option, who, is_holdout, choices.len(), world, now);
+            let Weighed { item, source, raw, p, cost } = option;
+            if verdict == Verdict::Issued {
+                self.under_way.push(UnderWay { item, who, bytes: cost.bytes, since: now });
+                self.feedback.issued(source);
+                choices.push(Choice { item, p, source, bytes: cost.bytes });
+            }
+            plan.considered.push(Considered { item, source, raw, p, verdict });
+        }
+        match self.plans.get_mut(who) {
+            Some(last) => *last = plan,
+            None => {
+                self.plans.insert(who, plan);
+            }
+        }
+        choices
+    }
+
+    /// The first reason against it, or none.
+    fn judge(
+        &mut self,
+        option: &Weighed,
+        who: u64,
+        is_holdout: bool,
+        chosen: usize,
+        world: &impl World,
+        now: Mono,
+    ) -> Verdict {
+        let Weighed { item, source, raw, p, cost } = *option;
+        if world.is_resident(item) {
+            return Verdict::Resident;
+        }
+        if self.is_under_way(item) {
+            return Verdict::UnderWay;
+        }
+        let raised = if source == Source::Hint { 0.0 } else { self.governor.raised() };
+        let threshold = self.settings.threshold_of(source) + raised;
+        let is_probable = p >= threshold;
+        if self.trials.len() < TRIALS_MAX {
+            self.trials.push_back(Trial { at: now, item, raw, p, source, is_shadow: is_probable });
+        }
+        let of_theirs = self.under_way.iter().filter(|under_way| under_way.who == who).count();
+        if !is_probable {
+            Verdict::UnderThreshold { threshold }
+        } else if !self.settings.is_on {
+            Verdict::Off
+        } else if !self.feedback.is_on(source) {
+            Verdict::SourceOff
+        } else if is_holdout {
+            Verdict::Holdout
+        } else if cost.bytes > self.settings.item_bytes_max {
+            Verdict::TooLarge
+        } else if chosen >= PER_EVENT_MAX
+            || of_theirs >= self.settings.under_way_per_user
+            || self.under_way.len() >= self.settings.under_way
+        {
+            Verdict::TooMany
+        } else if !self.budget.take(cost.bytes) {
+            Verdict::Budget
+        } else {
+            Verdict::Issued
+        }
+    }
+
+    /// Judges the trials whose time is over.
+    fn settle(&mut self, now: Mono) {
+        while let Some(trial) = self.trials.front().copied() {
+            if now.since(trial.at) < self.settings.horizon_ms {
+                return;
+            }
+            self.trials.pop_front();
+            let was_wanted = self.wanted.peek(u64::from(trial.item)).is_some_and(|at| *at > trial.at);
+            self.calibration.learn(trial.source, trial.raw, trial.p, was_wanted);
+            if trial.is_shadow {
+                self.feedback.shadowed(trial.source, was_wanted, self.settings.threshold_of(trial.source));
+            }
+        }
+    }
+}
