@@ -2,14 +2,14 @@
 //!
 //! A page brings its pictures within a second, a floor its neighbour's stairs: once the first has been asked for it is
 //! too late for the second. So where steps from a probable candidate mostly come quickly, what follows it is a candidate
-//! already now, as probable as both steps together. Where people linger there is time to predict when they are there,
-//! and looking farther would only cost bytes.
+//! already now, as probable as both steps together, and comes after the time of both. Where people linger there is time to
+//! predict when they are there, and looking farther would only cost bytes.
 //!
 //! The probabilities that come out are of being wanted soon, not next: they no longer sum up to 1, and calibration,
 //! which learns from what was wanted soon, brings them in line.
 
 use super::Item;
-use super::model::{Candidate, Candidates, Model, Past, add};
+use super::model::{Candidate, Candidates, LEAD_MS_ASSUMED, Model, Past, QUICK_MS, add};
 
 /// So many candidates are looked through.
 const LOOKS_MAX: usize = 4;
@@ -25,15 +25,17 @@ pub fn soon(model: &Model, past: &Past, shape: &[(Item, f32)]) -> Candidates {
         let probable = |candidate: &&Candidate| candidate.p >= LOOK_AT_LEAST && !looked.contains(&Some(candidate.item));
         let Some(through) = found.iter().filter(probable).max_by(|a, b| a.p.total_cmp(&b.p)).copied() else { break };
         looked[at] = Some(through.item);
-        if !model.is_quick(through.item) {
-            continue;
-        }
-        for after in model.next(&past.and(through.item), &[]) {
+        for after in model.next_of_all(&past.and(through.item)) {
+            if after.lead_ms >= QUICK_MS {
+                continue;
+            }
             // Having been wanted next does not exclude being wanted after that: the larger one counts.
             let p = through.p * after.p;
-            match found.iter_mut().find(|candidate| candidate.item == after.item) {
-                Some(candidate) => candidate.p = candidate.p.max(p),
-                None => add(&mut found, past.last, after.item, p, after.source),
+            let lead_ms = (through.lead_ms + after.lead_ms).min(LEAD_MS_ASSUMED);
+            match found.iter().position(|candidate| candidate.item == after.item) {
+                Some(at) if found[at].p < p => (found[at].p, found[at].lead_ms) = (p, lead_ms),
+                Some(_) => {}
+                None => add(&mut found, past.last, after.item, p, after.source, lead_ms),
             }
         }
     }

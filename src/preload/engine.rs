@@ -15,9 +15,10 @@ use super::ahead;
 use super::budget::Budget;
 use super::calibration::Calibration;
 use super::explain::{Considered, Verdict};
-use super::feedback::{Feedback, Outcome};
-use super::model::{Model, Past};
+use super::feedback::{Feedback, Outcome, Served};
+use super::model::{LEAD_MS_ASSUMED, Model, Past};
 use super::planner::{CONSIDERED_MAX, Cost, Governor, PER_EVENT_MAX, Settings};
+use super::popular::{LOOKS, Popular};
 use super::structure::{Structure, Weights};
 use super::table::Bounded;
 use super::{Item, Source, mix};
@@ -25,9 +26,6 @@ use crate::time::Mono;
 
 /// Sessions known at once; one that was not seen lately is a new one when it comes back.
 pub const SESSIONS_MAX: usize = 65_536;
-
-/// Items of which it is known when they were wanted last.
-pub const WANTED_MAX: usize = 65_536;
 
 /// Trials whose time is not over. More are not begun, which favours no outcome.
 pub const TRIALS_MAX: usize = 16_384;
@@ -103,7 +101,7 @@ pub struct Engine {
     budget: Budget,
     governor: Governor,
     sessions: Bounded<Session>,
-    wanted: Bounded<Mono>,
+    popular: Popular,
     trials: VecDeque<Trial>,
     under_way: Vec<UnderWay>,
     plans: Bounded<Plan>,
@@ -142,7 +140,11 @@ struct Weighed {
     raw: f32,
     p: f32,
     cost: Cost,
+    lead_ms: u32,
 }
+
+/// Candidates with who says so, how probable it is, and how soon they come.
+type Likely = SmallVec<[(Item, Source, f32, u32); CONSIDERED_MAX]>;
 
 impl Engine {
     /// An engine that has seen nothing.
@@ -156,7 +158,7 @@ impl Engine {
             calibration: Calibration::default(),
             feedback: Feedback::default(),
             sessions: Bounded::new(SESSIONS_MAX),
-            wanted: Bounded::new(WANTED_MAX),
+            popular: Popular::default(),
             trials: VecDeque::new(),
             under_way: Vec::new(),
             plans: Bounded::new(PLANS_MAX),
@@ -194,30 +196,33 @@ impl Engine {
         }
         let shape = self.shape(visit.item, now);
         let found = ahead::soon(&self.model, &session.past, &shape);
-        let candidates = found.iter().take(CONSIDERED_MAX).map(|found| (found.item, found.source, found.p));
-        self.decide(visit, candidates, world, now)
+        let mut candidates: Likely = SmallVec::new();
+        for found in found.iter().take(CONSIDERED_MAX) {
+            // Somebody else may want it as well.
+            let anybody = self.popular.p(found.item, self.settings.horizon_ms, now);
+            let p = 1.0 - (1.0 - found.p.min(1.0)) * (1.0 - anybody);
+            candidates.push((found.item, found.source, p, found.lead_ms));
+        }
+        self.add_popular(&mut candidates, visit.item, world, now);
+        self.decide(visit, &candidates, world, now)
     }
 
     /// What may be wanted of where somebody is, each with how often it was.
     pub fn parts(&mut self, visit: Visit, parts: &[(Item, f32)], world: &impl World, now: Mono) -> Choices {
-        let candidates = parts.iter().take(CONSIDERED_MAX).map(|(item, raw)| (*item, Source::Parts, *raw));
-        self.decide(visit, candidates, world, now)
+        let candidate = |(item, raw): &(Item, f32)| (*item, Source::Parts, *raw, LEAD_MS_ASSUMED);
+        let candidates: Likely = parts.iter().take(CONSIDERED_MAX).map(candidate).collect();
+        self.decide(visit, &candidates, world, now)
     }
 
     /// The client says that somebody may go to `visit.item`.
     pub fn hint(&mut self, visit: Visit, world: &impl World, now: Mono) -> Choices {
         self.settle(now);
-        self.decide(visit, [(visit.item, Source::Hint, HINT_RAW)].into_iter(), world, now)
+        self.decide(visit, &[(visit.item, Source::Hint, HINT_RAW, LEAD_MS_ASSUMED)], world, now)
     }
 
     /// Somebody wants an item, without having gone there.
     pub fn want(&mut self, item: Item, now: Mono) {
-        match self.wanted.get_mut(u64::from(item)) {
-            Some(at) => *at = now,
-            None => {
-                self.wanted.insert(u64::from(item), now);
-            }
-        }
+        self.popular.want(item, now);
     }
 
     /// Somebody edits here.
@@ -225,10 +230,10 @@ impl Engine {
         self.structure.edited(item, now);
     }
 
-    /// A session has asked for so many bytes; they were loaded for it, or were there.
-    pub fn demanded(&mut self, session: u64, bytes: u64, was_loaded: bool) {
-        self.budget.demanded(bytes, was_loaded);
-        self.feedback.demanded(self.is_holdout(session), !was_loaded);
+    /// A session has asked for so many bytes. What was late has been paid for when it was chosen.
+    pub fn demanded(&mut self, session: u64, bytes: u64, served: Served) {
+        self.budget.demanded(bytes, served == Served::Loaded);
+        self.feedback.demanded(self.is_holdout(session), served);
     }
 
     /// What was chosen has been loaded, with its real size; 0 when it came to nothing.
@@ -325,7 +330,7 @@ impl Engine {
 
     /// Bytes in memory, but for the allocator's own.
     pub fn bytes(&self) -> usize {
-        let tables = self.sessions.bytes() + self.wanted.bytes() + self.plans.bytes();
+        let tables = self.sessions.bytes() + self.popular.bytes() + self.plans.bytes();
         self.model.bytes() + tables + self.trials.capacity() * size_of::<Trial>()
     }
 
@@ -336,7 +341,7 @@ impl Engine {
     fn decide(
         &mut self,
         visit: Visit,
-        candidates: impl Iterator<Item = (Item, Source, f32)>,
+        candidates: &[(Item, Source, f32, u32)],
         world: &impl World,
         now: Mono,
     ) -> Choices {
@@ -344,17 +349,18 @@ impl Engine {
         let is_holdout = self.is_holdout(visit.session);
         self.under_way.retain(|under_way| now.since(under_way.since) <= UNDER_WAY_MS);
         let mut weighed: SmallVec<[Weighed; CONSIDERED_MAX]> = candidates
-            .map(|(item, source, raw)| {
-                let p = self.calibration.calibrated(source, raw);
-                Weighed { item, source, raw, p, cost: world.cost(item) }
+            .iter()
+            .map(|(item, source, raw, lead_ms)| {
+                let p = self.calibration.calibrated(*source, *raw);
+                Weighed { item: *item, source: *source, raw: *raw, p, cost: world.cost(*item), lead_ms: *lead_ms }
             })
             .collect();
-        weighed.sort_by(|a, b| b.cost.benefit(b.p).total_cmp(&a.cost.benefit(a.p)).then(a.item.cmp(&b.item)));
+        weighed.sort_by(|a, b| b.benefit().total_cmp(&a.benefit()).then(a.item.cmp(&b.item)));
         let mut choices = Choices::new();
         let mut plan = Plan { here: visit.item, at: now, is_holdout, considered: SmallVec::new() };
         for option in weighed {
             let verdict = self.judge(&option, who, is_holdout, choices.len(), world, now);
-            let Weighed { item, source, raw, p, cost } = option;
+            let Weighed { item, source, raw, p, cost, .. } = option;
             if verdict == Verdict::Issued {
                 self.under_way.push(UnderWay { item, who, bytes: cost.bytes, since: now });
                 self.feedback.issued(source);
@@ -381,7 +387,7 @@ impl Engine {
         world: &impl World,
         now: Mono,
     ) -> Verdict {
-        let Weighed { item, source, raw, p, cost } = *option;
+        let Weighed { item, source, raw, p, cost, .. } = *option;
         if world.is_resident(item) {
             return Verdict::Resident;
         }
@@ -397,6 +403,8 @@ impl Engine {
         let of_theirs = self.under_way.iter().filter(|under_way| under_way.who == who).count();
         if !is_probable {
             Verdict::UnderThreshold { threshold }
+        } else if option.in_time() < threshold {
+            Verdict::TooSoon
         } else if !self.settings.is_on {
             Verdict::Off
         } else if !self.feedback.is_on(source) {
@@ -417,6 +425,21 @@ impl Engine {
         }
     }
 
+    /// What many want and is not there goes beside what is likely next.
+    fn add_popular(&mut self, candidates: &mut Likely, here: Item, world: &impl World, now: Mono) {
+        let looked: SmallVec<[Item; LOOKS]> = self.popular.some().collect();
+        for item in looked {
+            let is_known = item == here || candidates.iter().any(|(known, ..)| *known == item);
+            if is_known || world.is_resident(item) {
+                continue;
+            }
+            let p = self.popular.p(item, self.settings.horizon_ms, now);
+            if p >= self.settings.threshold {
+                candidates.push((item, Source::Popular, p, LEAD_MS_ASSUMED));
+            }
+        }
+    }
+
     /// Judges the trials whose time is over.
     fn settle(&mut self, now: Mono) {
         while let Some(trial) = self.trials.front().copied() {
@@ -424,11 +447,24 @@ impl Engine {
                 return;
             }
             self.trials.pop_front();
-            let was_wanted = self.wanted.peek(u64::from(trial.item)).is_some_and(|at| *at > trial.at);
+            let was_wanted = self.popular.is_wanted_after(trial.item, trial.at);
             self.calibration.learn(trial.source, trial.raw, trial.p, was_wanted);
             if trial.is_shadow {
                 self.feedback.shadowed(trial.source, was_wanted, self.settings.threshold_of(trial.source));
             }
         }
+    }
+}
+
+impl Weighed {
+    /// How probable it is that it is wanted and there: who asks before it has come has waited for the most part.
+    fn in_time(&self) -> f32 {
+        let load_ms = self.cost.load_ms.max(1) as f32;
+        self.p * (self.lead_ms as f32 / load_ms).min(1.0)
+    }
+
+    /// What it saves per byte.
+    fn benefit(&self) -> f32 {
+        self.cost.benefit(self.in_time())
     }
 }

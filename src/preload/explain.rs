@@ -14,6 +14,8 @@ pub enum Verdict {
         /// The threshold at that moment.
         threshold: f32,
     },
+    /// It would be wanted before it had come.
+    TooSoon,
     /// It is in the cache.
     Resident,
     /// It is being loaded.
@@ -38,6 +40,7 @@ impl Verdict {
         match self {
             Verdict::Issued => "issued",
             Verdict::UnderThreshold { .. } => "under_threshold",
+            Verdict::TooSoon => "too_soon",
             Verdict::Resident => "resident",
             Verdict::UnderWay => "under_way",
             Verdict::TooLarge => "too_large",
@@ -73,6 +76,7 @@ impl Considered {
             Source::TwoSteps => "others went there after the same two steps",
             Source::OneStep => "others went there from here",
             Source::Building => "many in this building are there",
+            Source::Popular => "many want it",
             Source::Structure => "it is near, joined to here, or being edited",
             Source::Parts => "visitors of this floor mostly read it",
             Source::Hint => "the client said that it may be next",
@@ -81,6 +85,7 @@ impl Considered {
         let verdict = match self.verdict {
             Verdict::Issued => "it is loaded".to_owned(),
             Verdict::UnderThreshold { threshold } => format!("that is below {}", percent(threshold)),
+            Verdict::TooSoon => "but mostly before it could be there".to_owned(),
             Verdict::Resident => "it is in the cache".to_owned(),
             Verdict::UnderWay => "it is being loaded".to_owned(),
             Verdict::TooLarge => "it is larger than a preload may be".to_owned(),

@@ -50,6 +50,17 @@ impl Waste {
     }
 }
 
+/// How somebody's request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// It was in the cache.
+    Hit,
+    /// It was on its way.
+    Late,
+    /// It had to be loaded.
+    Loaded,
+}
+
 /// How a preload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -171,11 +182,11 @@ impl Feedback {
     }
 
     /// Somebody asked for something.
-    pub fn demanded(&mut self, is_holdout: bool, was_hit: bool) {
+    pub fn demanded(&mut self, is_holdout: bool, served: Served) {
         let arm = if is_holdout { &mut self.holdout } else { &mut self.treated };
         arm.asked += 1;
-        arm.hits += u64::from(was_hit);
-        self.demand_loads += u64::from(!was_hit);
+        arm.hits += u64::from(served == Served::Hit);
+        self.demand_loads += u64::from(served != Served::Hit);
     }
 
     /// A preload of `bytes` ended; `threshold` is the share from which its source pays.
@@ -283,7 +294,8 @@ mod tests {
         let mut feedback = Feedback::default();
         assert_eq!(feedback.uplift(), None);
         for at in 0..10_000 {
-            feedback.demanded(at % 20 == 0, at % 20 != 0 && at % 4 != 0);
+            let is_hit = at % 20 != 0 && at % 4 != 0;
+            feedback.demanded(at % 20 == 0, if is_hit { Served::Hit } else { Served::Loaded });
         }
         let uplift = feedback.uplift().unwrap();
         assert!(uplift.gained > 0.7 && uplift.error < 0.05, "{uplift:?}");

@@ -5,7 +5,8 @@
 //!
 //! 1. `signal` says what people do; [`Preloader`] gives floors, people and sessions numbers (`names`);
 //! 2. `model` is a table of what followed what, read from the longest known context to the shortest, and then from the
-//!    building's shape (`structure`); `ahead` looks through steps that are too quick to load in between;
+//!    building's shape (`structure`); `ahead` looks through steps that are too quick to load in between, and `popular` says
+//!    what anybody may want;
 //! 3. `calibration` turns what the model says into how often that came true;
 //! 4. `planner` compares it with thresholds and `budget` with what people asked for, and each word of it is kept for
 //!    `explain`;
@@ -24,6 +25,7 @@ pub mod model;
 mod names;
 pub mod parts;
 pub mod planner;
+pub mod popular;
 mod preloader;
 pub mod signal;
 pub mod snapshot;
@@ -31,9 +33,9 @@ pub mod structure;
 mod table;
 
 pub use explain::{Considered, Explanation, Verdict};
-pub use feedback::{Outcome, Waste};
+pub use feedback::{Outcome, Served, Waste};
 pub use planner::Settings;
-pub use preloader::{Cached, Preloader, Proposal, Summary};
+pub use preloader::{Cached, Demand, Preloader, Proposal, Summary};
 pub use signal::{Signal, What};
 pub use snapshot::Snapshot;
 
@@ -51,6 +53,8 @@ pub enum Source {
     OneStep,
     /// Where people of this building mostly are.
     Building,
+    /// Many want it, whoever they are.
+    Popular,
     /// The building's shape: floors above and below, shared stairs, where others edit.
     Structure,
     /// What visitors of a floor read of it.
@@ -61,7 +65,7 @@ pub enum Source {
 
 impl Source {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// All, in order.
     pub const ALL: [Source; Source::COUNT] = [
@@ -69,6 +73,7 @@ impl Source {
         Source::TwoSteps,
         Source::OneStep,
         Source::Building,
+        Source::Popular,
         Source::Structure,
         Source::Parts,
         Source::Hint,
@@ -91,6 +96,7 @@ impl Source {
             Source::TwoSteps => "two_steps",
             Source::OneStep => "one_step",
             Source::Building => "building",
+            Source::Popular => "popular",
             Source::Structure => "structure",
             Source::Parts => "parts",
             Source::Hint => "hint",

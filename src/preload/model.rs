@@ -47,11 +47,17 @@ const SHAPE_TRUST: f32 = 4.0;
 /// What is less probable is nobody's candidate.
 const PROBABLE_MIN: f32 = 0.01;
 
-/// The next step comes within this time: too soon to load in between. Twice a usual load.
-pub const QUICK_MS: u64 = 2_000;
+/// What mostly comes within this time is too soon to be loaded in between. Twice a usual load.
+pub const QUICK_MS: u32 = 2_000;
 
-/// How fast the share of quick steps follows: of 256.
-const QUICK_RATE: i32 = 32;
+/// The unit in which the time until an outcome is kept.
+const GAP_UNIT_MS: u64 = 16;
+
+/// The time until an outcome follows the last ones by this part of the difference.
+const GAP_RATE: i32 = 4;
+
+/// So long it takes until what nothing is known of.
+pub const LEAD_MS_ASSUMED: u32 = 255 * GAP_UNIT_MS as u32;
 
 /// What is known when somebody takes a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +88,8 @@ pub struct Candidate {
     pub p: f32,
     /// Who contributed most to it.
     pub source: Source,
+    /// How soon it mostly comes, up to [`LEAD_MS_ASSUMED`].
+    pub lead_ms: u32,
     pub(super) most: f32,
 }
 
@@ -100,8 +108,6 @@ pub struct Model {
 pub(super) struct Context {
     /// The sum of the counts.
     pub total: u16,
-    /// How many of the steps from here came quickly, of 255.
-    pub quick: u8,
     pub edges: SmallVec<[Edge; INLINE]>,
 }
 
@@ -112,6 +118,8 @@ const INLINE: usize = 2;
 pub(super) struct Edge {
     pub item: Item,
     pub count: u16,
+    /// How soon it mostly came, in units of [`GAP_UNIT_MS`]; 255 is any longer time.
+    pub gap: u8,
 }
 
 impl Default for Model {
@@ -131,10 +139,18 @@ impl Model {
         if past.last == Some(item) {
             return;
         }
-        let is_quick = gap_ms < QUICK_MS;
-        for key in keys(past).into_iter().flatten().chain([building_key(past)]) {
-            self.count(key, item, is_quick);
+        let gap = (gap_ms / GAP_UNIT_MS).min(255) as u8;
+        let [my_two, my_one, two, one] = keys(past);
+        // A longer context is worth its memory only where the shorter one has been before.
+        for (longer, shorter) in [(my_two, my_one), (two, one)] {
+            let Some(shorter) = shorter else { continue };
+            if !self.count(shorter, item, gap)
+                && let Some(longer) = longer
+            {
+                self.count(longer, item, gap);
+            }
         }
+        self.count(building_key(past), item, u8::MAX);
     }
 
     /// Where somebody with this past goes next; `shape` is what the building's structure says of where they are, and
@@ -158,15 +174,26 @@ impl Model {
             context.share(&mut found, past.last, left - to_shape, 1.0, Source::Building);
         }
         for (item, weight) in shape {
-            add(&mut found, past.last, *item, to_shape * weight, Source::Structure);
+            add(&mut found, past.last, *item, to_shape * weight, Source::Structure, LEAD_MS_ASSUMED);
         }
         found
     }
 
-    /// Do steps from here mostly come too quickly to load in between?
-    pub fn is_quick(&self, item: Item) -> bool {
-        let key = step_key(Kind::One, 0, item, 0);
-        self.contexts.peek(key).is_some_and(|context| context.quick >= 128)
+    /// Where everybody with this past goes next, as far as it is known of one or two steps.
+    pub(super) fn next_of_all(&self, past: &Past) -> Candidates {
+        let mut found = Candidates::new();
+        let [_, _, two, one] = keys(past);
+        let mut left = 1.0;
+        if let Some(context) = one.and_then(|key| self.contexts.peek(key)) {
+            if !context.is_quick() {
+                return found;
+            }
+            if let Some(two) = two.and_then(|key| self.contexts.peek(key)) {
+                left = two.share(&mut found, past.last, left, 1.0, Source::TwoSteps);
+            }
+            context.share(&mut found, past.last, left, 1.0, Source::OneStep);
+        }
+        found
     }
 
     /// How many contexts there are.
@@ -196,22 +223,26 @@ impl Model {
         self.keep_spill();
     }
 
-    fn count(&mut self, key: u64, item: Item, is_quick: bool) {
-        match self.contexts.get_mut(key) {
+    /// Counts, and says whether the context is new.
+    fn count(&mut self, key: u64, item: Item, gap: u8) -> bool {
+        let is_new = match self.contexts.get_mut(key) {
             Some(context) => {
                 let before = spill(context);
-                context.count(item, is_quick);
+                context.count(item, gap);
                 self.spilled = self.spilled - before + spill(context);
+                false
             }
             None => {
                 let mut context = Context::default();
-                context.count(item, is_quick);
+                context.count(item, gap);
                 if let Some(gone) = self.contexts.insert(key, context) {
                     self.spilled -= spill(&gone);
                 }
+                true
             }
-        }
+        };
         self.keep_spill();
+        is_new
     }
 
     fn keep_spill(&mut self) {
@@ -225,20 +256,20 @@ impl Model {
 }
 
 impl Context {
-    fn count(&mut self, item: Item, is_quick: bool) {
-        let quick = if is_quick { 255 } else { 0 };
-        // The first step says it all, those after it move it.
-        let rate = if self.total == 0 { 256 } else { QUICK_RATE };
-        let moved = i32::from(self.quick) + (quick - i32::from(self.quick)) * rate / 256;
-        self.quick = moved.clamp(0, 255) as u8;
+    fn count(&mut self, item: Item, gap: u8) {
         match self.edges.iter().position(|edge| edge.item == item) {
-            Some(at) => self.edges[at].count += 1,
-            None if self.edges.len() < SUCCESSORS_MAX => self.edges.push(Edge { item, count: 1 }),
+            Some(at) => {
+                let edge = &mut self.edges[at];
+                edge.count += 1;
+                let moved = i32::from(edge.gap) + (i32::from(gap) - i32::from(edge.gap)) / GAP_RATE;
+                edge.gap = moved as u8;
+            }
+            None if self.edges.len() < SUCCESSORS_MAX => self.edges.push(Edge { item, count: 1, gap }),
             None => {
                 let rarest =
                     self.edges.iter_mut().min_by_key(|edge| edge.count).expect("there are the most there may be");
                 self.total -= rarest.count;
-                *rarest = Edge { item, count: 1 };
+                *rarest = Edge { item, count: 1, gap };
             }
         }
         self.total += 1;
@@ -259,13 +290,24 @@ impl Context {
         for edge in &self.edges {
             let p = each * (f32::from(edge.count) - DISCOUNT);
             given += p;
-            add(found, here, edge.item, p, source);
+            add(found, here, edge.item, p, source, edge.lead_ms());
         }
         (mass - given).max(0.0)
     }
+
+    /// Something comes quickly after this.
+    fn is_quick(&self) -> bool {
+        self.edges.iter().any(|edge| edge.lead_ms() < QUICK_MS)
+    }
 }
 
-pub(super) fn add(found: &mut Candidates, here: Option<Item>, item: Item, p: f32, source: Source) {
+impl Edge {
+    fn lead_ms(&self) -> u32 {
+        u32::from(self.gap) * GAP_UNIT_MS as u32
+    }
+}
+
+pub(super) fn add(found: &mut Candidates, here: Option<Item>, item: Item, p: f32, source: Source, lead_ms: u32) {
     if Some(item) == here {
         return;
     }
@@ -274,11 +316,11 @@ pub(super) fn add(found: &mut Candidates, here: Option<Item>, item: Item, p: f32
             let candidate = &mut found[at];
             candidate.p += p;
             if p > candidate.most {
-                (candidate.most, candidate.source) = (p, source);
+                (candidate.most, candidate.source, candidate.lead_ms) = (p, source, lead_ms);
             }
         }
         None if p >= PROBABLE_MIN && found.len() < CANDIDATES_MAX => {
-            found.push(Candidate { item, p, source, most: p });
+            found.push(Candidate { item, p, source, lead_ms, most: p });
         }
         None => {}
     }

@@ -1,7 +1,7 @@
 //! Which candidates are worth it?
 //!
 //! One that is probable enough, and of those first the one that saves most waiting per byte: probability × load time ÷
-//! bytes. **Probable enough** is a threshold on calibrated probability: .20 for a place where somebody may go, .10 for a
+//! bytes, less what it saves too late. **Probable enough** is a threshold on calibrated probability: .20 for a place where somebody may go, .10 for a
 //! part of where they are (it is certain that they are there), .05 when the client itself says so. Below that a preload
 //! is five loads for one that is used.
 //!
@@ -61,7 +61,7 @@ impl Settings {
             threshold_parts: 0.10,
             threshold_hint: 0.05,
             precision_goal: 0.5,
-            share: Share { asked_permille: 300, loaded_permille: 450, burst_bytes: twentieth.min(8 << 20) },
+            share: Share { asked_permille: 300, loaded_permille: 400, burst_bytes: twentieth.min(8 << 20) },
             item_bytes_max: twentieth,
             under_way_per_user: 8,
             under_way: 64,

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::calibration::{BINS, Bin};
 use super::engine::{Choices, Engine, Visit, World};
 use super::explain::{Considered, Explanation};
-use super::feedback::{Outcome, Tally, Uplift};
+use super::feedback::{Outcome, Served, Tally, Uplift};
 use super::names::{self, Names, stable};
 use super::parts::Parts;
 use super::planner::{Cost, Settings};
@@ -71,7 +71,9 @@ pub struct Demand<'a> {
     pub strategy: StrategyId,
     /// Its size.
     pub bytes: u64,
-    /// How long it took to load it; nothing when it was there.
+    /// Whether it was there.
+    pub served: Served,
+    /// How long it took to load it, if it was loaded.
     pub loaded_ms: Option<u64>,
 }
 
@@ -165,9 +167,9 @@ impl Preloader {
 
     /// Something of a floor was read: fills the budget, and tells what loads cost.
     pub fn demand(&mut self, demand: &Demand<'_>, now: Mono) {
-        let Demand { session, floor, strategy, bytes, loaded_ms } = *demand;
+        let Demand { session, floor, strategy, bytes, served, loaded_ms } = *demand;
         self.parts.measured(strategy, bytes, loaded_ms);
-        self.engine.demanded(stable(session.as_str()), bytes, loaded_ms.is_some());
+        self.engine.demanded(stable(session.as_str()), bytes, served);
         let item = self.names.item(floor);
         self.engine.want(names::part(item, strategy), now);
     }

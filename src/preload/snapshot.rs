@@ -28,7 +28,7 @@ pub struct Snapshot {
 /// What the engine learnt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Learnt {
-    contexts: Vec<(u64, u8, Vec<(Item, u16)>)>,
+    contexts: Vec<(u64, Vec<(Item, u16, u8)>)>,
     curves: Vec<[Bin; BINS]>,
     feedback: Feedback,
 }
@@ -36,9 +36,9 @@ pub struct Learnt {
 impl Engine {
     /// What it has learnt, at most [`CONTEXTS_MAX`] contexts.
     pub fn learnt(&self) -> Learnt {
-        let edges = |context: &Context| context.edges.iter().map(|edge| (edge.item, edge.count)).collect();
+        let edges = |context: &Context| context.edges.iter().map(|edge| (edge.item, edge.count, edge.gap)).collect();
         Learnt {
-            contexts: self.model.iter().map(|(key, context)| (key, context.quick, edges(context))).collect(),
+            contexts: self.model.iter().map(|(key, context)| (key, edges(context))).collect(),
             curves: Source::ALL.iter().map(|source| *self.calibration.bins(*source)).collect(),
             feedback: self.feedback.clone(),
         }
@@ -46,9 +46,9 @@ impl Engine {
 
     /// Takes over what another engine has learnt. For an engine that has seen nothing yet.
     pub fn restore(&mut self, learnt: Learnt) {
-        for (key, quick, edges) in learnt.contexts.into_iter().take(CONTEXTS_MAX) {
-            let edges = edges.into_iter().map(|(item, count)| Edge { item, count }).collect();
-            self.model.restore(key, Context { total: 0, quick, edges });
+        for (key, edges) in learnt.contexts.into_iter().take(CONTEXTS_MAX) {
+            let edges = edges.into_iter().map(|(item, count, gap)| Edge { item, count, gap }).collect();
+            self.model.restore(key, Context { total: 0, edges });
         }
         for (source, bins) in Source::ALL.into_iter().zip(learnt.curves) {
             self.calibration.restore(source, bins);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use arxosrt_core::preload::engine::{Engine, Visit, World};
 use arxosrt_core::preload::structure::Structure;
-use arxosrt_core::preload::{Item, Outcome, Settings, Source};
+use arxosrt_core::preload::{Item, Outcome, Served, Settings, Source};
 use foldhash::fast::FixedState;
 
 use super::simulate::{Policy, Setup, View, mono};
@@ -70,8 +70,8 @@ impl Policy for Ours {
         choices.into_iter().map(|choice| (choice.item, choice.source)).collect()
     }
 
-    fn demanded(&mut self, session: u64, bytes: u64, was_loaded: bool) {
-        self.engine.demanded(session, bytes, was_loaded);
+    fn demanded(&mut self, session: u64, bytes: u64, served: Served) {
+        self.engine.demanded(session, bytes, served);
     }
 
     fn finished(&mut self, item: Item, bytes: u64) {
@@ -183,7 +183,7 @@ impl Policy for Simple<'_> {
         chosen
     }
 
-    fn demanded(&mut self, _session: u64, bytes: u64, _was_loaded: bool) {
+    fn demanded(&mut self, _session: u64, bytes: u64, _served: Served) {
         self.allowance.left += self.allowance.share * bytes as f64;
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use arxosrt_core::preload::engine::World;
 use arxosrt_core::preload::planner::Cost;
-use arxosrt_core::preload::{Item, Outcome, Source, Waste};
+use arxosrt_core::preload::{Item, Outcome, Served, Source, Waste};
 use arxosrt_core::time::Mono;
 use foldhash::fast::FixedState;
 
@@ -69,8 +69,8 @@ pub trait Policy {
     /// Somebody asked for something, which has been answered; what else is to be loaded?
     fn visit(&mut self, at: usize, access: &Access, view: &View<'_>) -> Vec<(Item, Source)>;
 
-    /// So many bytes were asked for; they were there, or were loaded.
-    fn demanded(&mut self, _session: u64, _bytes: u64, _was_loaded: bool) {}
+    /// So many bytes were asked for.
+    fn demanded(&mut self, _session: u64, _bytes: u64, _served: Served) {}
 
     /// What was chosen has arrived.
     fn finished(&mut self, _item: Item, _bytes: u64) {}
@@ -159,30 +159,35 @@ pub fn run(trace: &Trace, setup: &Setup, policy: &mut impl Policy) -> Figures {
         let bytes = trace.bytes(access.item);
         figures.asked += 1;
         figures.asked_bytes += bytes;
-        let found = cache.ask(access.item);
-        match found {
+        let served = match cache.ask(access.item) {
             Some(ahead) => {
                 figures.hits += 1;
                 if let Some(Ahead { source }) = ahead {
                     figures.used += 1;
                     policy.ended(source, Outcome::Used { saved_ms: setup.fetch_ms }, bytes);
                 }
+                Served::Hit
             }
             None => {
-                match under_way.remove(&access.item) {
+                let served = match under_way.remove(&access.item) {
                     // Its bytes are counted as those of a preload, once.
                     Some((due, source)) => {
                         figures.late += 1;
                         policy.finished(access.item, bytes);
                         let saved_ms = setup.fetch_ms.saturating_sub(due.saturating_sub(access.at_ms));
                         policy.ended(source, Outcome::Late { saved_ms }, bytes);
+                        Served::Late
                     }
-                    None => figures.demand_bytes += bytes,
-                }
+                    None => {
+                        figures.demand_bytes += bytes;
+                        Served::Loaded
+                    }
+                };
                 wasted(&mut figures, policy, cache.put(access.item, bytes, None));
+                served
             }
-        }
-        policy.demanded(access.session, bytes, found.is_none());
+        };
+        policy.demanded(access.session, bytes, served);
         let view = View { trace, cache: &cache, under_way: &under_way, fetch_ms: setup.fetch_ms };
         let start = Instant::now();
         let chosen = policy.visit(at, access, &view);

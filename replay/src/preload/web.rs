@@ -63,8 +63,8 @@ pub fn site(web: &Web) -> Trace {
                     continue;
                 }
                 // Pictures come over several connections, so not quite in their order.
-                picture_ms += 100 + chance.below(700) as u64;
-                let early = if at > 0 && chance.percent(30) { 500 } else { 0 };
+                picture_ms += 200 + chance.around(900.0).min(6_000.0) as u64;
+                let early = if at > 0 && chance.percent(30) { 1_500 } else { 0 };
                 accesses.push(Access {
                     at_ms: picture_ms - early.min(picture_ms - at_ms),
                     session,
