@@ -3,9 +3,10 @@
 //! It owns the model, the curves, the budget and the figures, and what it knows of sessions. It asks one thing of the
 //! outside, through [`World`]: what is there already and what a load costs. Times come in with each call.
 //!
-//! Each candidate that is neither there nor on its way is a **trial**, loaded or not: when its time is over, the last
-//! time that anybody wanted it says whether the prediction was right. So calibration learns from everything that it is
-//! used on, and sources that are switched off keep being judged.
+//! Each candidate that is neither there nor on its way is a **trial**. One that is loaded was right when it is used, and
+//! wrong when it goes unused. One that is not loaded was right when anybody wants it within the time that an unused
+//! preload stays in the cache, which is learnt as well. So calibration learns from everything that it is used on, means
+//! the cache as it is, and sources that are switched off keep being judged.
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,7 @@ use super::ahead;
 use super::budget::Budget;
 use super::calibration::Calibration;
 use super::explain::{Considered, Verdict};
-use super::feedback::{Feedback, Outcome, Served};
+use super::feedback::{Feedback, Outcome, Served, Waste};
 use super::model::{LEAD_MS_ASSUMED, Model, Past};
 use super::planner::{CONSIDERED_MAX, Cost, Governor, PER_EVENT_MAX, Settings};
 use super::popular::{LOOKS, Popular};
@@ -29,6 +30,15 @@ pub const SESSIONS_MAX: usize = 65_536;
 
 /// Trials whose time is not over. More are not begun, which favours no outcome.
 pub const TRIALS_MAX: usize = 16_384;
+
+/// Preloads of which it is not known yet what became of them; of more that is never learnt.
+pub const LOADED_MAX: usize = 16_384;
+
+/// The time that a preload stays unused is learnt between these bounds.
+const STAYS_MS: (f32, f32) = (20_000.0, 30.0 * 60_000.0);
+
+/// How fast that time follows.
+const STAYS_RATE: f32 = 1.0 / 32.0;
 
 /// People for whom the last decisions are kept.
 pub const PLANS_MAX: usize = 4_096;
@@ -103,6 +113,9 @@ pub struct Engine {
     sessions: Bounded<Session>,
     popular: Popular,
     trials: VecDeque<Trial>,
+    loaded: Bounded<Trial>,
+    /// How long an unused preload stays.
+    stays_ms: f32,
     under_way: Vec<UnderWay>,
     plans: Bounded<Plan>,
 }
@@ -149,6 +162,7 @@ type Likely = SmallVec<[(Item, Source, f32, u32); CONSIDERED_MAX]>;
 impl Engine {
     /// An engine that has seen nothing.
     pub fn new(settings: Settings, structure: Structure) -> Self {
+        let stays_ms = settings.horizon_ms as f32;
         Engine {
             budget: Budget::new(settings.share),
             governor: Governor::new(settings.precision_goal),
@@ -160,6 +174,8 @@ impl Engine {
             sessions: Bounded::new(SESSIONS_MAX),
             popular: Popular::default(),
             trials: VecDeque::new(),
+            loaded: Bounded::new(LOADED_MAX),
+            stays_ms,
             under_way: Vec::new(),
             plans: Bounded::new(PLANS_MAX),
         }
@@ -199,7 +215,7 @@ impl Engine {
         let mut candidates: Likely = SmallVec::new();
         for found in found.iter().take(CONSIDERED_MAX) {
             // Somebody else may want it as well.
-            let anybody = self.popular.p(found.item, self.settings.horizon_ms, now);
+            let anybody = self.popular.p(found.item, self.stays_ms as u64, now);
             let p = 1.0 - (1.0 - found.p.min(1.0)) * (1.0 - anybody);
             candidates.push((found.item, found.source, p, found.lead_ms));
         }
@@ -245,10 +261,19 @@ impl Engine {
     }
 
     /// How a preload of so many bytes ended.
-    pub fn ended(&mut self, source: Source, outcome: Outcome, bytes: u64) {
+    pub fn ended(&mut self, item: Item, source: Source, outcome: Outcome, bytes: u64, now: Mono) {
+        let was_wanted = !matches!(outcome, Outcome::Wasted(_));
         self.feedback.ended(source, outcome, bytes, self.settings.threshold_of(source));
         if source != Source::Hint {
-            self.governor.outcome(!matches!(outcome, Outcome::Wasted(_)));
+            self.governor.outcome(was_wanted);
+        }
+        // What could not be loaded, or changed meanwhile, says nothing about the prediction.
+        let is_judged = was_wanted || matches!(outcome, Outcome::Wasted(Waste::Evicted | Waste::Expired));
+        let Some(trial) = self.loaded.remove(u64::from(item)).filter(|_| is_judged) else { return };
+        self.calibration.learn(trial.source, trial.raw, trial.p, was_wanted);
+        if !was_wanted {
+            let stayed = now.since(trial.at) as f32;
+            self.stays_ms = (self.stays_ms + (stayed - self.stays_ms) * STAYS_RATE).clamp(STAYS_MS.0, STAYS_MS.1);
         }
     }
 
@@ -330,7 +355,7 @@ impl Engine {
 
     /// Bytes in memory, but for the allocator's own.
     pub fn bytes(&self) -> usize {
-        let tables = self.sessions.bytes() + self.popular.bytes() + self.plans.bytes();
+        let tables = self.sessions.bytes() + self.popular.bytes() + self.plans.bytes() + self.loaded.bytes();
         self.model.bytes() + tables + self.trials.capacity() * size_of::<Trial>()
     }
 
@@ -397,11 +422,9 @@ impl Engine {
         let raised = if source == Source::Hint { 0.0 } else { self.governor.raised() };
         let threshold = self.settings.threshold_of(source) + raised;
         let is_probable = p >= threshold;
-        if self.trials.len() < TRIALS_MAX {
-            self.trials.push_back(Trial { at: now, item, raw, p, source, is_shadow: is_probable });
-        }
+        let trial = Trial { at: now, item, raw, p, source, is_shadow: is_probable };
         let of_theirs = self.under_way.iter().filter(|under_way| under_way.who == who).count();
-        if !is_probable {
+        let verdict = if !is_probable {
             Verdict::UnderThreshold { threshold }
         } else if option.in_time() < threshold {
             Verdict::TooSoon
@@ -422,7 +445,14 @@ impl Engine {
             Verdict::Budget
         } else {
             Verdict::Issued
+        };
+        if verdict == Verdict::Issued {
+            self.loaded.remove(u64::from(item));
+            self.loaded.insert(u64::from(item), trial);
+        } else if self.trials.len() < TRIALS_MAX {
+            self.trials.push_back(trial);
         }
+        verdict
     }
 
     /// What many want and is not there goes beside what is likely next.
@@ -433,7 +463,7 @@ impl Engine {
             if is_known || world.is_resident(item) {
                 continue;
             }
-            let p = self.popular.p(item, self.settings.horizon_ms, now);
+            let p = self.popular.p(item, self.stays_ms as u64, now);
             if p >= self.settings.threshold {
                 candidates.push((item, Source::Popular, p, LEAD_MS_ASSUMED));
             }
@@ -443,7 +473,7 @@ impl Engine {
     /// Judges the trials whose time is over.
     fn settle(&mut self, now: Mono) {
         while let Some(trial) = self.trials.front().copied() {
-            if now.since(trial.at) < self.settings.horizon_ms {
+            if now.since(trial.at) < self.stays_ms as u64 {
                 return;
             }
             self.trials.pop_front();

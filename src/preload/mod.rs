@@ -35,7 +35,7 @@ mod table;
 pub use explain::{Considered, Explanation, Verdict};
 pub use feedback::{Outcome, Served, Waste};
 pub use planner::Settings;
-pub use preloader::{Cached, Demand, Preloader, Proposal, Summary};
+pub use preloader::{Cached, Demand, Ended, Preloader, Proposal, Summary};
 pub use signal::{Signal, What};
 pub use snapshot::Snapshot;
 

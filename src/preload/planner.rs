@@ -44,7 +44,7 @@ pub struct Settings {
     pub under_way: usize,
     /// Sessions of a thousand that have nothing preloaded, so that the gain can be measured.
     pub holdout_permille: u32,
-    /// Within this time something must be wanted for the prediction to have been right.
+    /// How long a preload stays unused, until that has been learnt: whoever wants it must come within that time.
     pub horizon_ms: u64,
     /// Chooses the sessions that have nothing preloaded.
     pub seed: u64,

@@ -77,6 +77,21 @@ pub struct Demand<'a> {
     pub loaded_ms: Option<u64>,
 }
 
+/// A value that was loaded ahead was used, or will not be any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// Of which floor.
+    pub floor: &'a RoomId,
+    /// What kind of value.
+    pub strategy: StrategyId,
+    /// On whose word it was loaded.
+    pub source: Source,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// What the preloader knows, in figures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
@@ -179,9 +194,13 @@ impl Preloader {
         self.engine.finished(item, bytes);
     }
 
-    /// How a value ended that was loaded ahead.
-    pub fn outcome(&mut self, source: Source, outcome: Outcome, bytes: u64) {
-        self.engine.ended(source, outcome, bytes);
+    /// How a value of a floor ended that was loaded ahead.
+    pub fn outcome(&mut self, ended: &Ended<'_>, now: Mono) {
+        let Ended { floor, strategy, source, outcome, bytes } = *ended;
+        let whole = self.names.item(floor);
+        // Parts are predicted one by one, other floors as a whole: the first of its values to end speaks for it.
+        let item = if source == Source::Parts { names::part(whole, strategy) } else { whole };
+        self.engine.ended(item, source, outcome, bytes, now);
     }
 
     /// What was last decided for a person; nothing when they were not seen lately.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use arxosrt_core::preload::engine::{Engine, Visit, World};
 use arxosrt_core::preload::structure::Structure;
 use arxosrt_core::preload::{Item, Outcome, Served, Settings, Source};
+use arxosrt_core::time::Mono;
 use foldhash::fast::FixedState;
 
 use super::simulate::{Policy, Setup, View, mono};
@@ -78,8 +79,8 @@ impl Policy for Ours {
         self.engine.finished(item, bytes);
     }
 
-    fn ended(&mut self, source: Source, outcome: Outcome, bytes: u64) {
-        self.engine.ended(source, outcome, bytes);
+    fn ended(&mut self, item: Item, source: Source, outcome: Outcome, bytes: u64, now: Mono) {
+        self.engine.ended(item, source, outcome, bytes, now);
     }
 }
 

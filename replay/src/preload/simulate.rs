@@ -76,7 +76,7 @@ pub trait Policy {
     fn finished(&mut self, _item: Item, _bytes: u64) {}
 
     /// What became of it.
-    fn ended(&mut self, _source: Source, _outcome: Outcome, _bytes: u64) {}
+    fn ended(&mut self, _item: Item, _source: Source, _outcome: Outcome, _bytes: u64, _now: Mono) {}
 }
 
 /// What happened.
@@ -148,13 +148,14 @@ pub fn run(trace: &Trace, setup: &Setup, policy: &mut impl Policy) -> Figures {
     let mut figures = Figures::default();
     let mut spent_ns = 0;
     for (at, access) in trace.accesses.iter().enumerate() {
+        let now = mono(access);
         while arrivals.front().is_some_and(|(due, _)| *due <= access.at_ms) {
             let Some((_, item)) = arrivals.pop_front() else { break };
             // One that was asked for in the meantime has arrived already.
             let Some((_, source)) = under_way.remove(&item) else { continue };
             let bytes = trace.bytes(item);
             policy.finished(item, bytes);
-            wasted(&mut figures, policy, cache.put(item, bytes, Some(Ahead { source })));
+            wasted(&mut figures, policy, cache.put(item, bytes, Some(Ahead { source })), now);
         }
         let bytes = trace.bytes(access.item);
         figures.asked += 1;
@@ -164,7 +165,7 @@ pub fn run(trace: &Trace, setup: &Setup, policy: &mut impl Policy) -> Figures {
                 figures.hits += 1;
                 if let Some(Ahead { source }) = ahead {
                     figures.used += 1;
-                    policy.ended(source, Outcome::Used { saved_ms: setup.fetch_ms }, bytes);
+                    policy.ended(access.item, source, Outcome::Used { saved_ms: setup.fetch_ms }, bytes, now);
                 }
                 Served::Hit
             }
@@ -175,7 +176,7 @@ pub fn run(trace: &Trace, setup: &Setup, policy: &mut impl Policy) -> Figures {
                         figures.late += 1;
                         policy.finished(access.item, bytes);
                         let saved_ms = setup.fetch_ms.saturating_sub(due.saturating_sub(access.at_ms));
-                        policy.ended(source, Outcome::Late { saved_ms }, bytes);
+                        policy.ended(access.item, source, Outcome::Late { saved_ms }, bytes, now);
                         Served::Late
                     }
                     None => {
@@ -183,7 +184,7 @@ pub fn run(trace: &Trace, setup: &Setup, policy: &mut impl Policy) -> Figures {
                         Served::Loaded
                     }
                 };
-                wasted(&mut figures, policy, cache.put(access.item, bytes, None));
+                wasted(&mut figures, policy, cache.put(access.item, bytes, None), now);
                 served
             }
         };
@@ -209,10 +210,10 @@ pub fn run(trace: &Trace, setup: &Setup, policy: &mut impl Policy) -> Figures {
     figures
 }
 
-fn wasted(figures: &mut Figures, policy: &mut impl Policy, gone: Vec<(Item, u64, Ahead)>) {
-    for (_, bytes, ahead) in gone {
+fn wasted(figures: &mut Figures, policy: &mut impl Policy, gone: Vec<(Item, u64, Ahead)>, now: Mono) {
+    for (item, bytes, ahead) in gone {
         figures.wasted_bytes += bytes;
-        policy.ended(ahead.source, Outcome::Wasted(Waste::Evicted), bytes);
+        policy.ended(item, ahead.source, Outcome::Wasted(Waste::Evicted), bytes, now);
     }
 }
 
