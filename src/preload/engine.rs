@@ -3,8 +3,8 @@
 //! It owns the model, the curves, the budget and the figures, and what it knows of sessions. It asks one thing of the
 //! outside, through [`World`]: what is there already and what a load costs. Times come in with each call.
 //!
-//! Each candidate that is neither there nor on its way is a **trial**. One that is loaded was right when it is used, and
-//! wrong when it goes unused. One that is not loaded was right when anybody wants it within the time that an unused
+//! Each candidate that is neither there nor on its way is a **trial**. One that is loaded was right when it is used in
+//! time, and wrong when it is late or goes unused. One that is not loaded was right when anybody wants it within the time that an unused
 //! preload stays in the cache, which is learnt as well. So calibration learns from everything that it is used on, means
 //! the cache as it is, and sources that are switched off keep being judged.
 
@@ -262,16 +262,18 @@ impl Engine {
 
     /// How a preload of so many bytes ended.
     pub fn ended(&mut self, item: Item, source: Source, outcome: Outcome, bytes: u64, now: Mono) {
-        let was_wanted = !matches!(outcome, Outcome::Wasted(_));
         self.feedback.ended(source, outcome, bytes, self.settings.threshold_of(source));
+        // One that is late has spared the origin nothing and people little.
+        let is_right = matches!(outcome, Outcome::Used { .. });
         if source != Source::Hint {
-            self.governor.outcome(was_wanted);
+            self.governor.outcome(is_right);
         }
         // What could not be loaded, or changed meanwhile, says nothing about the prediction.
-        let is_judged = was_wanted || matches!(outcome, Outcome::Wasted(Waste::Evicted | Waste::Expired));
-        let Some(trial) = self.loaded.remove(u64::from(item)).filter(|_| is_judged) else { return };
-        self.calibration.learn(trial.source, trial.raw, trial.p, was_wanted);
-        if !was_wanted {
+        let has_gone = matches!(outcome, Outcome::Wasted(Waste::Evicted | Waste::Expired));
+        let says_nothing = matches!(outcome, Outcome::Wasted(_)) && !has_gone;
+        let Some(trial) = self.loaded.remove(u64::from(item)).filter(|_| !says_nothing) else { return };
+        self.calibration.learn(trial.source, trial.raw, trial.p, is_right);
+        if has_gone {
             let stayed = now.since(trial.at) as f32;
             self.stays_ms = (self.stays_ms + (stayed - self.stays_ms) * STAYS_RATE).clamp(STAYS_MS.0, STAYS_MS.1);
         }

@@ -15,13 +15,13 @@ use crate::time::Mono;
 pub const WANTED_MAX: usize = 65_536;
 
 /// Rates fade over this time.
-const FADE_MS: f32 = 30.0 * 60_000.0;
+const FADE_MS: f32 = 2.0 * 3_600_000.0;
 
 /// Places for the most wanted. Each item has one of them for which it competes.
 pub const PLACES: usize = 256;
 
 /// Places that are looked at for one event.
-pub const LOOKS: usize = 8;
+pub const LOOKS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
@@ -112,7 +112,7 @@ mod tests {
         }
         let p = popular.p(7, 300_000, now);
         assert!((p - (1.0 - (-0.5_f32).exp())).abs() < 0.06, "{p}");
-        assert!(popular.p(7, 300_000, now.plus(4 * 3_600_000)) < 0.01, "and forgotten");
+        assert!(popular.p(7, 300_000, now.plus(12 * 3_600_000)) < 0.01, "and forgotten");
         assert_eq!(popular.p(8, 300_000, now), 0.0);
     }
 

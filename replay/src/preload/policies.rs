@@ -52,9 +52,11 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// With the settings that a daemon has by itself.
+    /// With the settings that a daemon has by itself. Only no session is left without preloading to show how that is: a
+    /// replay knows.
     pub fn new(trace: &Trace, setup: &Setup) -> Self {
-        let settings = Settings { seed: setup.seed, ..Settings::for_cache(setup.cache_bytes(trace)) };
+        let defaults = Settings::for_cache(setup.cache_bytes(trace));
+        let settings = Settings { seed: setup.seed, holdout_permille: 0, ..defaults };
         Ours::with(settings, trace)
     }
 
