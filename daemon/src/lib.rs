@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod boot;
+pub mod cache;
 pub mod config;
 pub mod control;
 pub mod daemon;
@@ -9,6 +10,7 @@ pub mod data_dir;
 pub mod exit;
 pub mod http;
 pub mod hub;
+pub mod jobs;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

@@ -1,13 +1,16 @@
 //! What each command asks and prints: one file per noun.
 
 mod audit;
+mod cache;
 mod check;
 mod conflicts;
 mod debug;
 mod drain;
 mod events;
 mod help;
+mod jobs;
 mod locks;
+mod preload;
 mod rooms;
 mod status;
 mod users;
@@ -39,6 +42,9 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
         Command::Users(command) => users::run(client, global, command, output).await,
         Command::Locks(command) => locks::run(client, global, command, output).await,
         Command::Conflicts(command) => conflicts::run(client, global, command, output).await,
+        Command::Cache(command) => cache::run(client, global, command, output).await,
+        Command::Preload(command) => preload::run(client, global, command, output).await,
+        Command::Jobs(command) => jobs::run(client, global, command, output).await,
         Command::Events { topics, room } => events::run(client, topics, room.as_deref(), output).await,
         Command::Drain { window } => drain::run(client, global, *window, output).await,
         Command::Audit(command) => audit::run(client, command, output).await,

@@ -16,8 +16,10 @@ mod changes;
 mod conflicts;
 mod extract;
 mod failure;
+mod jobs;
 mod lists;
 pub mod peer;
+mod preload;
 pub mod records;
 mod routes;
 mod seats;
@@ -34,9 +36,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arxosrt_core::control::hello::{Limits, Role};
+use arxosrt_core::directory::Directory;
 use arxosrt_core::time::Wall;
 
 use crate::hub::ask::HubHandle;
+use crate::jobs::Jobs;
 pub use records::{Records, RecordsError};
 pub use server::serve;
 pub use socket::{BindError, SocketFile, bind};
@@ -64,6 +68,9 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request's body.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The body of a request that may list a great many things.
+pub const LONG_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a peer may take for a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,6 +142,10 @@ pub struct ControlContext {
     pub hub: HubHandle,
     /// Audit, history and replay.
     pub records: Arc<dyn Records>,
+    /// Long work that operators order.
+    pub jobs: Jobs,
+    /// Which floors a building has.
+    pub directory: Arc<Directory>,
     /// Who may do what.
     pub settings: ControlSettings,
     /// When the daemon started.

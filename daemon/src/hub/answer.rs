@@ -144,6 +144,7 @@ impl Hub {
                 self.add_observer(to);
                 send(reply, Ok(()));
             }
+            Ask::Record { audit, result, reply } => self.record_deed(audit, result, reply),
             Ask::Drain { window_ms, audit: Some(audit), reply } => self.drain_by_operator(window_ms, audit, reply),
             Ask::Drain { window_ms, audit: None, reply } => {
                 let drained = self.start_draining(window_ms);

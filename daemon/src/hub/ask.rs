@@ -239,6 +239,8 @@ pub enum Ask {
     ForceRelease { lock: LockId, expected: Token, audit: AuditRecord, reply: Reply<u64> },
     /// Control: close a user's connections (or one session's) with code 3507 and end the sessions. Answers how many.
     Kick { user: Option<UserId>, session: Option<SessionId>, audit: AuditRecord, reply: Reply<u64> },
+    /// Control: put on record what an operator does elsewhere, with its result: `ok`, or the code of a refusal.
+    Record { audit: AuditRecord, result: &'static str, reply: Reply<()> },
     /// Control: the digest of a building's running state and its log position, once all that was decided is committed.
     Digest { building: BuildingId, reply: Reply<(u64, String)> },
     /// Control: the latest grants and releases of locks on a resource that are kept, the latest first.
