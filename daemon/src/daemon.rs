@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use arxosrt_core::building::{LockSettings, Settings as BuildingSettings};
+use arxosrt_core::id::RoomId;
 use arxosrt_core::lock::LockType;
 use arxosrt_core::time::Wall;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -28,9 +29,12 @@ use crate::hub::settings::{RECLAIM_LEAST_MS, Settings};
 use crate::hub::writers::Writers;
 use crate::hub::writing::write_all;
 use crate::hub::{Clock, Parts, ReadyState, outbox};
+use crate::jobs::loader::CacheLoader;
+use crate::jobs::{Item, Jobs, Kind, Order};
 use crate::metrics::Metrics;
 use crate::origin;
 use crate::origin::service::{Origin, OriginSettings};
+use crate::preload::{self, Signals};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
@@ -54,6 +58,9 @@ const DATABASE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long clients that do not go by themselves hold up the end after the drain's window.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end waits until it is saved what the preloader has learned.
+const PRELOAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the daemon could not start.
 #[derive(Debug)]
@@ -89,6 +96,9 @@ pub struct Daemon {
     /// The cache.
     pub cache: Cache,
     hot: Option<PathBuf>,
+    jobs: Jobs,
+    preloading: tokio::task::JoinHandle<()>,
+    stop_preload: CancellationToken,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -140,7 +150,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         origin::service::start(runtime.handle(), settings, folder, directory.clone(), metrics.clone())
             .map_err(|e| StartError::new(Exit::Config, e))?;
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
-    let (cache, _signals) = Cache::start(cache::Parts {
+    let seed = getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?;
+    let (cache, from_cache) = Cache::start(cache::Parts {
         settings: config.cache.settings(),
         strategies,
         directory: directory.clone(),
@@ -148,10 +159,32 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         shared: None,
         clock: clock.clone(),
         runtime: runtime.handle().clone(),
-        seed: getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?,
+        seed,
     });
-    cache.stop_signals();
     metrics.cache.set(cache.clone());
+    let loader = CacheLoader { cache: cache.clone(), directory: directory.clone() };
+    let jobs = Jobs::new(Arc::new(loader), config.cache.loads_max);
+    let (signals, from_hub) = Signals::new();
+    let stop_preload = CancellationToken::new();
+    let _inside = runtime.enter();
+    let preloading = preload::start(preload::Parts {
+        settings: preload::ServiceSettings {
+            planner: config.preload.planner(config.cache.bytes_max, seed),
+            loads_max: config.preload.loads_max,
+            origin_busy: config.cache.loads_max,
+            // A daemon that keeps nothing keeps no habits either.
+            file: (config.preload.save && config.engine.kind == EngineKind::Embedded)
+                .then(|| database.with_file_name(preload::saved::FILE)),
+        },
+        cache: cache.clone(),
+        directory: directory.clone(),
+        clock: clock.clone(),
+        from_hub,
+        from_cache,
+        signals: signals.clone(),
+        stop: stop_preload.clone(),
+    });
+    let floors = directory.clone();
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (hub, questions) = HubHandle::new();
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
@@ -173,6 +206,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
             directory,
             origin: origin_handle,
             cache: CacheHandle::new(cache.clone()),
+            signals,
             store: store.clone(),
             tail: opened.tail,
             recovered: opened.recovered,
@@ -213,8 +247,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let app = router(HttpContext {
         hub: hub.clone(),
         preload_floor: {
-            let cache = cache.clone();
-            Arc::new(move |floor| cache.warm_floor(floor))
+            let (jobs, runtime) = (jobs.clone(), runtime.handle().clone());
+            Arc::new(move |floor| preload_floor(&jobs, &runtime, floor))
         },
         cache: cache.clone(),
         ready: ready.clone(),
@@ -242,6 +276,11 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
             building,
             keeps_log: config.engine.kind == EngineKind::Embedded,
         }),
+        jobs: jobs.clone(),
+        cache: cache.clone(),
+        hot_file: hot.clone(),
+        preload: preloading.handle,
+        directory: floors,
         settings: control_settings(&config),
         started_at: wall_now(),
         version: env!("CARGO_PKG_VERSION"),
@@ -261,10 +300,29 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         origin,
         cache,
         hot,
+        jobs,
+        preloading: preloading.task,
+        stop_preload,
         drain_window_ms: config.drain.window_ms,
         _socket: socket_file,
         _data_dir: data_dir,
     })
+}
+
+/// `POST /preload-floor`: a job like those that operators order. There is nobody to be told that it is refused.
+fn preload_floor(jobs: &Jobs, runtime: &tokio::runtime::Handle, floor: &RoomId) {
+    let _inside = runtime.enter();
+    let order = Order {
+        kind: Kind::Preload,
+        target: format!("floor {floor}").into(),
+        by: "REST".into(),
+        reason: None,
+        items: vec![Item::Floor(floor.clone())],
+        if_missing: true,
+    };
+    if let Err(error) = jobs.start(order) {
+        tracing::warn!(%floor, %error, "a floor is not preloaded");
+    }
 }
 
 /// Notices when the database's file is removed or replaced: everything goes on as before then, into a file that nobody
@@ -349,6 +407,9 @@ impl Daemon {
         let ended = self.core.join();
         // The hub hands over nothing any more: what it did is to be in the folder before the process ends.
         let written = self.runtime.block_on(self.origin.finish());
+        self.jobs.end();
+        self.stop_preload.cancel();
+        let _ = self.runtime.block_on(tokio::time::timeout(PRELOAD_PATIENCE, self.preloading));
         if let Some(file) = &self.hot {
             cache::warm::save(&self.cache, file);
         }

@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod origin;
 pub mod paths;
+pub mod preload;
 mod records;
 pub mod store;
 pub mod surroundings;

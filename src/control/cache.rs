@@ -15,9 +15,6 @@ pub struct CacheStats {
     pub loading: u64,
     /// The shared tier: `off`, `up`, or `degraded` while it cannot be reached.
     pub shared: String,
-    /// Since when it cannot be reached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub degraded_since: Option<String>,
     /// Per kind of value.
     pub strategies: Vec<CacheStrategyRow>,
 }

@@ -113,7 +113,6 @@ codes! {
     UnknownRoute     "unknown_route"      404 Incompatible never "the daemon has no such operation";
     MethodNotAllowed "method_not_allowed" 405 Incompatible never "the daemon has no such operation";
     Refused          "refused"            409 Failed       never "the hub refused";
-    CacheOff         "cache_off"          409 Failed       never "the cache is switched off";
     TooManyJobs      "too_many_jobs"      409 Failed       never "so many jobs are not over yet that one more is refused";
     AlreadyResolved  "already_resolved"   409 Precondition never "the conflict is settled already";
     RevisionChanged  "revision_changed"   412 Precondition never "the conflict has changed since it was seen";

@@ -11,7 +11,7 @@ use super::duration;
 pub enum Cache {
     /// Figures: what is held, how often it answers, how often it does not.
     Stats,
-    /// Entries held in memory, in order of strategy and id.
+    /// Entries that the daemon holds in memory, without their values.
     #[command(alias = "ls")]
     List {
         /// Only those of this strategy.

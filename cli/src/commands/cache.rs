@@ -71,15 +71,11 @@ async fn stats(client: &mut Client, output: &mut Output) -> Result<(), Failure> 
     if output.format() != Format::Table {
         return output.document(&document, |_: &CacheStats| "cache".to_owned(), |_| Vec::new());
     }
-    let shared = match &stats.degraded_since {
-        Some(since) => format!("{} since {since}", stats.shared),
-        None => stats.shared.clone(),
-    };
     output.fields(&[
         ("entries", stats.entries.to_string()),
         ("bytes", format!("{} of at most {}", bytes(stats.bytes), bytes(stats.bytes_max))),
         ("loading", stats.loading.to_string()),
-        ("shared", shared),
+        ("shared", stats.shared.clone()),
     ])?;
     output.line("")?;
     output.table(&stats.strategies)

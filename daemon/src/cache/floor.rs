@@ -14,13 +14,18 @@ impl Cache {
     pub fn bundle(&self, floor: &RoomId) -> Vec<(StrategyId, EntryId)> {
         let named = |name: &&str| {
             let strategy = self.strategies().find(name)?;
-            let id = match *name {
-                "floor_data" => EntryId::new(floor.as_str()).ok()?,
-                _ => EntryId::of_floor(floor),
-            };
+            let id = self.entry_of_floor(strategy, floor)?;
             self.strategies().get(strategy).is_preloaded.then_some((strategy, id))
         };
         BUNDLE.iter().filter_map(named).collect()
+    }
+
+    /// The entry in which a floor's value of this kind is kept.
+    pub fn entry_of_floor(&self, strategy: StrategyId, floor: &RoomId) -> Option<EntryId> {
+        match &*self.strategies().get(strategy).name {
+            "floor_data" => EntryId::new(floor.as_str()).ok(),
+            _ => Some(EntryId::of_floor(floor)),
+        }
     }
 
     /// Loads what of a floor is not there, one value after the other, beside everything else.

@@ -60,6 +60,15 @@ pub async fn warm(cache: &Cache, file: &Path) {
     tracing::info!(loaded, "what was hot before the last stop is in the cache again");
 }
 
+/// What the file names, for whoever loads it otherwise: strategies by name.
+pub fn names(file: &Path) -> io::Result<Vec<(Box<str>, EntryId)>> {
+    let named = |line: &str| {
+        let (strategy, id) = line.split_once('\t')?;
+        Some((strategy.into(), EntryId::new(id).ok()?))
+    };
+    Ok(read(file)?.lines().take(KEYS_MAX).filter_map(named).collect())
+}
+
 /// Saves the names of what is hot.
 pub fn save(cache: &Cache, file: &Path) {
     if let Err(error) = replace(file, hot(cache).as_bytes()) {

@@ -14,6 +14,7 @@ pub mod keys;
 mod layers;
 pub mod listen;
 mod load;
+pub mod preload;
 mod problem;
 mod relations;
 mod suggest;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::Cache;
 pub use editing::{Conflicts, Edits};
+pub use preload::Preload;
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use problem::{Problem, Whence};
@@ -55,6 +57,8 @@ pub struct Config {
     pub origin: Origin,
     /// What origins said, for a while.
     pub cache: Cache,
+    /// What is loaded before anybody asks.
+    pub preload: Preload,
     /// Rooms, presence and delivery.
     pub hub: Hub,
     /// Editing locks.

@@ -41,7 +41,7 @@ const LOOKED_AT: usize = 256;
 
 /// `GET /v1/cache-stats`.
 pub(super) async fn stats(State(server): Shared, _: Viewer) -> Answer {
-    let cache = cache(&server)?;
+    let cache = &server.context.cache;
     let figures = cache.stats();
     let shared = match figures.shared_is_up {
         None => "off",
@@ -107,7 +107,7 @@ pub(super) struct Wanted {
 /// `GET /v1/cache/entries`: what this process holds. An entry that comes or goes between two pages may be missed; none
 /// is told twice unless it moved.
 pub(super) async fn list(State(server): Shared, _: Viewer, Params(wanted): Params<Wanted>) -> Answer {
-    let cache = cache(&server)?;
+    let cache = &server.context.cache;
     let limit = match wanted.limit.unwrap_or(PAGE_DEFAULT) {
         limit @ 1..=PAGE_MAX => limit,
         limit => return Err(Failure::new(Code::BadRequest, format!("limit is 1 to {PAGE_MAX}, not {limit}"))),
@@ -145,7 +145,7 @@ fn cursor(text: Option<&str>) -> Result<Cursor, Failure> {
 
 /// `GET /v1/cache/entries/{strategy}/{id}`: where it is and how it fares, or why it is not there.
 pub(super) async fn show(State(server): Shared, _: Viewer, Path((name, text)): Path<(String, String)>) -> Answer {
-    let cache = cache(&server)?;
+    let cache = &server.context.cache;
     let (at, id) = (strategy(cache, &name)?, id(&text, EntryId::new)?);
     let definition = cache.strategies().get(at);
     let row = match cache.peek(at, &id) {
@@ -178,7 +178,7 @@ pub(super) async fn value(
     _: Operating,
     Path((name, text)): Path<(String, String)>,
 ) -> Answer {
-    let cache = cache(&server)?;
+    let cache = &server.context.cache;
     let (at, id) = (strategy(cache, &name)?, id(&text, EntryId::new)?);
     if cache.strategies().get(at).is_sensitive {
         return Err(Failure::new(Code::Refused, format!("values of {name} are sensitive: they are shown to nobody")));
@@ -200,7 +200,7 @@ pub(super) async fn invalidate(
     Operating(peer): Operating,
     Input(request): Input<InvalidateRequest>,
 ) -> Answer {
-    let cache = cache(&server)?;
+    let cache = &server.context.cache;
     let (what, target) = named(cache, &request)?;
     let reason = request.reason.map(check_reason).transpose()?;
     if request.dry_run {
@@ -260,7 +260,6 @@ pub(super) async fn warm(
     Operating(peer): Operating,
     Input(WarmRequest { reason }): Input<WarmRequest>,
 ) -> Answer {
-    cache(&server)?;
     let reason = reason.map(check_reason).transpose()?.map(Into::into);
     let file = server.context.hot_file.clone();
     let file = file.ok_or_else(|| Failure::new(Code::Refused, "without a data directory it is not known what was hot"))?;
@@ -274,11 +273,6 @@ pub(super) async fn warm(
     let items = names.into_iter().map(|(strategy, id)| Item::Entry { strategy, id }).collect();
     let by = peer.actor().into();
     jobs::order(&server, &peer, "cache.warm", Order { kind: Kind::Warm, target, by, reason, items, if_missing: true }).await
-}
-
-fn cache(server: &Server) -> Result<&Cache, Failure> {
-    let off = || Failure::new(Code::CacheOff, "the cache is switched off").hint("cache.enabled switches it on");
-    server.context.cache.as_ref().ok_or_else(off)
 }
 
 fn strategy(cache: &Cache, name: &str) -> Result<StrategyId, Failure> {
@@ -318,5 +312,5 @@ fn entry_row(cache: &Cache, summary: &Summary) -> CacheEntryRow {
 
 /// What the preloader calls a source.
 fn source_name(number: u8) -> String {
-    Source::from_number(number).map_or_else(|| number.to_string(), |source| source.as_str().to_owned())
+    Source::of_number(number).map_or_else(|| number.to_string(), |source| source.as_str().to_owned())
 }

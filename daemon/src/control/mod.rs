@@ -12,6 +12,7 @@
 //!
 //! It knows neither the store nor the hub's inside: it asks through [`HubHandle`] and [`Records`].
 
+mod cache;
 mod changes;
 mod conflicts;
 mod extract;
@@ -32,6 +33,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +41,10 @@ use arxosrt_core::control::hello::{Limits, Role};
 use arxosrt_core::directory::Directory;
 use arxosrt_core::time::Wall;
 
+use crate::cache::Cache;
 use crate::hub::ask::HubHandle;
 use crate::jobs::Jobs;
+use crate::preload::PreloadHandle;
 pub use records::{Records, RecordsError};
 pub use server::serve;
 pub use socket::{BindError, SocketFile, bind};
@@ -144,6 +148,12 @@ pub struct ControlContext {
     pub records: Arc<dyn Records>,
     /// Long work that operators order.
     pub jobs: Jobs,
+    /// What is kept near.
+    pub cache: Cache,
+    /// Where the names are kept of what of it is in use.
+    pub hot_file: Option<PathBuf>,
+    /// What is loaded before anybody asks.
+    pub preload: PreloadHandle,
     /// Which floors a building has.
     pub directory: Arc<Directory>,
     /// Who may do what.

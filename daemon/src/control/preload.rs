@@ -1,18 +1,20 @@
-//! Operators have things loaded before anybody asks for them. What they order becomes a job.
+//! Operators have things loaded before anybody asks for them: what they order becomes a job. And they ask what the
+//! preloader expects by itself.
 
 use std::sync::Arc;
 
 use arxosrt_core::cache::{EntryId, strategy};
 use arxosrt_core::control::code::Code;
 use arxosrt_core::control::preload::{PreloadItem, PreloadRequest};
-use arxosrt_core::id::{BuildingId, RoomId};
+use arxosrt_core::id::{BuildingId, RoomId, UserId};
 use axum::extract::State;
 use axum::response::Response;
 
 use super::changes::check_reason;
-use super::extract::{Long, Operating};
+use super::extract::{Long, Named, Operating, Viewer};
 use super::failure::Failure;
 use super::jobs;
+use super::routes::document;
 use super::server::Server;
 use crate::jobs::{Item, Kind, Order};
 
@@ -38,6 +40,20 @@ pub(super) async fn order(
     let by = peer.actor().into();
     let order = Order { kind: Kind::Preload, target: target.into(), by, reason, items: wanted, if_missing };
     jobs::order(&server, &peer, "preload", order).await
+}
+
+/// `GET /v1/preload/users/{id}`: what was last decided for a person.
+pub(super) async fn explain(State(server): Shared, _: Viewer, Named(user): Named<UserId>) -> Answer {
+    match server.context.preload.explain(user.clone()).await {
+        Some(row) => document("Explain", row),
+        None => Err(Failure::new(Code::UserNotFound, format!("the preloader has not seen {user:?} lately"))),
+    }
+}
+
+/// `GET /v1/preload/model`: what was learned, and whether it pays.
+pub(super) async fn model(State(server): Shared, _: Viewer) -> Answer {
+    let row = server.context.preload.model().await;
+    document("PreloadModel", row.ok_or_else(|| Failure::new(Code::Draining, "the daemon is ending"))?)
 }
 
 /// What it is about, in a few words.

@@ -1,5 +1,6 @@
 //! The control socket over a real Unix socket, in front of a hub that answers from fixtures.
 
+mod cache;
 mod conflicts;
 mod jobs;
 
@@ -354,10 +355,14 @@ impl Served {
         let listener = UnixListener::bind(&path).unwrap();
         let (hub, handle) = FakeHub::start();
         let records = Arc::new(FakeRecords { entries: hub.change(|facts| facts.audit.clone()) });
+        let (cache, preload) = cache::start(jobs::directory());
         let context = ControlContext {
             hub: handle,
             records: Arc::clone(&records) as Arc<dyn Records>,
             jobs: Jobs::new(Arc::new(jobs::Scripted), 2),
+            cache,
+            hot_file: None,
+            preload,
             directory: Arc::new(jobs::directory()),
             settings: ControlSettings::default(),
             started_at: Wall(0),
@@ -541,6 +546,14 @@ async fn every_route_needs_its_role_and_not_less() {
         ("GET", "/v1/buildings/hq/replay", Role::Operate, ""),
         ("GET", "/v1/audit", Role::Admin, ""),
         ("POST", "/v1/preload", Role::Operate, r#"{"items":[{"floor":"a"}]}"#),
+        ("GET", "/v1/preload/model", Role::View, ""),
+        ("GET", "/v1/preload/users/ana", Role::View, ""),
+        ("GET", "/v1/cache-stats", Role::View, ""),
+        ("GET", "/v1/cache/entries", Role::View, ""),
+        ("GET", "/v1/cache/entries/floor_data/1", Role::View, ""),
+        ("GET", "/v1/cache/entries/floor_data/1/value", Role::Operate, ""),
+        ("POST", "/v1/cache/invalidate", Role::Operate, r#"{"floor":"1"}"#),
+        ("POST", "/v1/cache/warm", Role::Operate, "{}"),
         ("GET", "/v1/jobs", Role::View, ""),
         ("GET", "/v1/jobs/job_1", Role::View, ""),
         ("GET", "/v1/jobs/job_1/items", Role::View, ""),

@@ -107,6 +107,7 @@ impl Hub {
         }
         self.doubt_cached(host, edited);
         self.tell_sightings(host, event);
+        self.signal_edit(edited);
         self.observe_event("edit", "edit.committed", || {
             let user = match &edited.author {
                 EditAuthor::Person { user, .. } => Some(user.clone()),

@@ -59,6 +59,7 @@ use tokio::sync::Notify;
 use crate::cache::CacheHandle;
 use crate::metrics::Metrics;
 use crate::origin::service::OriginHandle;
+use crate::preload::Signals;
 use crate::store::{Store, Tail};
 use arena::{Arena, Class, Span};
 use settings::Settings;
@@ -133,6 +134,8 @@ pub struct Parts {
     pub origin: OriginHandle,
     /// Who is told what people have changed.
     pub cache: CacheHandle,
+    /// Who is told where people go.
+    pub signals: Signals,
     /// The store.
     pub store: Arc<Store>,
     /// Where passing events are noted before they are told.
@@ -184,6 +187,7 @@ pub struct Hub {
     directory: Arc<Directory>,
     origin: OriginHandle,
     cache: CacheHandle,
+    signals: Signals,
     metrics: Arc<Metrics>,
     ready: tokio::sync::watch::Sender<ReadyState>,
     engine: &'static str,
@@ -278,6 +282,7 @@ impl Hub {
             directory,
             origin,
             cache,
+            signals,
             store,
             tail,
             recovered,
@@ -296,6 +301,7 @@ impl Hub {
             directory,
             origin,
             cache,
+            signals,
             waiting: editing::Waiting::default(),
             conflicts: conflicts::ConflictIndex::default(),
             risk: forecast::Risk::new(),

@@ -1,9 +1,10 @@
 //! Jobs load through the cache: at the back of the origin's queue, and never what is sensitive.
 
+use std::sync::Arc;
+
 use arxosrt_core::cache::{EntryId, StrategyId};
 use arxosrt_core::directory::Directory;
 use arxosrt_core::id::{BuildingId, RoomId};
-use std::sync::Arc;
 
 use super::{Item, Loader, Loading, Outcome, Trouble};
 use crate::cache::{Cache, CacheError, Preloaded, Refusal};
@@ -11,17 +12,15 @@ use crate::origin::fetch::FetchError;
 
 /// The cache as those who order jobs see it.
 pub struct CacheLoader {
-    /// Where values are loaded into; none when the cache is switched off.
-    pub cache: Option<Cache>,
+    /// Where values are loaded into.
+    pub cache: Cache,
     /// Which floors a building has.
     pub directory: Arc<Directory>,
 }
 
 impl Loader for CacheLoader {
     fn load(&self, item: &Item, if_missing: bool) -> Loading {
-        let Some(cache) = self.cache.clone() else {
-            return Box::pin(std::future::ready(failed("cache_off", "the cache is switched off", false)));
-        };
+        let cache = self.cache.clone();
         match item {
             Item::Floor(floor) => {
                 let floor = floor.clone();
@@ -114,7 +113,9 @@ fn of_error(error: &CacheError) -> Outcome {
         CacheError::NotThere => failed(NOT_THERE, message, false),
         CacheError::Busy(_) => failed("busy", message, true),
         CacheError::Timeout(_) | CacheError::BrokeOff => failed("timeout", message, true),
-        CacheError::Origin(FetchError::Refused(_)) => failed("origin_refused", message, false),
+        CacheError::Origin(FetchError::NoSource) => failed("no_origin", message, false),
+        CacheError::Origin(FetchError::Denied(_)) => failed("origin_denied", message, false),
+        CacheError::Origin(FetchError::TooLarge(_)) => failed("too_large", message, false),
         CacheError::Origin(_) => failed("origin_failed", message, true),
         CacheError::NoSharedTier(_) | CacheError::Changed(_) | CacheError::TooLarge(..) => {
             failed("not_cached", message, false)

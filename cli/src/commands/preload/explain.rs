@@ -8,7 +8,7 @@ use crate::client::{Client, path};
 use crate::error::Failure;
 use crate::output::rows::Row;
 use crate::output::table::{Column, left, right};
-use crate::output::text::span;
+use crate::output::text::{bytes, span};
 use crate::output::{Output, read};
 
 type Fields = Vec<(&'static str, String)>;
@@ -51,22 +51,22 @@ fn fields(row: &ModelRow) -> Fields {
         (Some(why), true) => format!("paused: {why}"),
         (None, true) => "on".to_owned(),
     };
-    let held = &row.holdout;
-    let uplift =
-        held.uplift.map_or_else(|| "not known yet".to_owned(), |uplift| format!("{:+.1} points", uplift * 100.0));
+    let uplift = match (row.uplift, row.uplift_error) {
+        (Some(uplift), Some(error)) => format!("{:+.1} points of hits, ± {:.1}", uplift * 100.0, error * 100.0),
+        _ => "not known yet".to_owned(),
+    };
     let mut fields = vec![
-        ("loading", loads),
-        ("contexts", format!("{} of at most {}", row.contexts, row.contexts_max)),
-        ("people", row.users.to_string()),
+        ("loading", format!("{loads}, {} under way, {} wait to be used", row.loading, row.unused)),
+        ("learned", format!("{} contexts, {}", row.contexts, bytes(row.bytes))),
+        ("sessions", row.sessions.to_string()),
         ("signals", format!("{}, {} dropped", row.signals, row.signals_dropped)),
+        ("budget", format!("{} left, thresholds raised by {}", bytes(row.budget_left_bytes), percent(row.raised))),
+        ("recall", maybe(row.recall)),
+        ("uplift", format!("{uplift}; {:.1} % of sessions go without", f64::from(row.holdout_permille) / 10.0)),
         ("saved", row.saved_at.clone().unwrap_or_else(|| "-".into())),
-        ("with it", format!("{} of {} first reads had an answer", held.hits, held.reads)),
-        ("without", format!("{} of {}, {} of people", held.held_out_hits, held.held_out_reads, percent(held.share))),
-        ("uplift", uplift),
     ];
-    fields.extend(row.calibration.iter().filter(|bin| bin.count > 0).map(|bin| {
-        let said = format!("{} to {}", percent(bin.from), percent(bin.to));
-        ("said", format!("{said}, was {} of {}", percent(bin.observed), bin.count))
+    fields.extend(row.calibration.iter().filter(|bin| bin.trials > 0).map(|bin| {
+        ("said", format!("{}, came true in {} of {}", percent(bin.predicted), percent(bin.observed), bin.trials))
     }));
     fields
 }
@@ -88,8 +88,12 @@ impl Row for CandidateRow {
     }
 
     fn cells(&self) -> Vec<String> {
+        let what = match &self.strategy {
+            Some(strategy) => format!("{} {strategy}", self.floor_id),
+            None => self.floor_id.clone(),
+        };
         vec![
-            self.floor_id.clone(),
+            what,
             percent(self.probability),
             percent(self.raw),
             self.source.clone(),
@@ -103,13 +107,13 @@ impl Row for SourceRow {
     const COLUMNS: &'static [Column] = &[
         left("SOURCE"),
         left("STATE"),
-        right("LOADED"),
+        right("PROPOSED"),
         right("USED"),
         right("LATE"),
         right("WASTED"),
         right("PRECISION"),
-        right("RECALL"),
         right("SAVED"),
+        right("BYTES"),
     ];
 
     fn id(&self) -> &str {
@@ -120,13 +124,13 @@ impl Row for SourceRow {
         vec![
             self.source.clone(),
             if self.on { "on" } else { "watched" }.to_owned(),
-            self.loaded.to_string(),
+            self.proposed.to_string(),
             self.used.to_string(),
             self.late.to_string(),
             self.wasted.to_string(),
             maybe(self.precision),
-            maybe(self.recall),
             span(self.saved_ms),
+            bytes(self.bytes),
         ]
     }
 }
