@@ -29,7 +29,10 @@ use crate::hub::writing::write_all;
 use crate::hub::{Clock, Parts, ReadyState, outbox};
 use crate::metrics::Metrics;
 use crate::origin;
+use crate::origin::documents::Documents;
 use crate::origin::service::{Origin, OriginSettings};
+use crate::origin::sources::Sources;
+use crate::origin::watch::{Changed, Watch};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
@@ -85,6 +88,9 @@ pub struct Daemon {
     stop_rest: CancellationToken,
     store: Arc<Store>,
     origin: Origin,
+    /// Where the values of each strategy come from.
+    pub sources: Sources,
+    _folder_watch: Option<Watch>,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -132,11 +138,14 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         write_back: config.origin.write_back,
         window: Duration::from_millis(config.origin.write_back_ms),
     };
+    let documents = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
+    let documents = documents.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
     let (origin, origin_handle, origin_answers) =
-        origin::service::start(runtime.handle(), settings, folder, directory.clone(), metrics.clone())
-            .map_err(|e| StartError::new(Exit::Config, e))?;
+        origin::service::start(runtime.handle(), settings, documents.clone(), metrics.clone());
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (hub, questions) = HubHandle::new();
+    let sources = Sources::new(documents.clone(), hub.clone());
+    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents));
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let building = Arc::new(building_settings(&config));
@@ -230,10 +239,26 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_rest,
         store,
         origin,
+        sources,
+        _folder_watch: folder_watch,
         drain_window_ms: config.drain.window_ms,
         _socket: socket_file,
         _data_dir: data_dir,
     })
+}
+
+/// Notices when somebody else changes the folder of buildings.
+fn watch_folder(runtime: &tokio::runtime::Handle, documents: Arc<Documents>) -> Option<Watch> {
+    let told = |changed: Changed| {
+        tracing::debug!(building = %changed.building, floor = changed.floor.as_ref().map(|f| f.as_str()), "changed in the folder");
+    };
+    match Watch::start(runtime, documents, told) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "the folder of buildings is not watched; what others change is seen when it is read");
+            None
+        }
+    }
 }
 
 /// Notices when the database's file is removed or replaced: everything goes on as before then, into a file that nobody
