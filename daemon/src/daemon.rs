@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
+use crate::cache::{self, Cache, CacheHandle, Invalidation};
 use crate::config::{self, Config, EngineKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
@@ -91,6 +92,9 @@ pub struct Daemon {
     /// Where the values of each strategy come from.
     pub sources: Sources,
     _folder_watch: Option<Watch>,
+    /// The cache.
+    pub cache: Cache,
+    hot: Option<PathBuf>,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -142,10 +146,23 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let documents = documents.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
     let (origin, origin_handle, origin_answers) =
         origin::service::start(runtime.handle(), settings, documents.clone(), metrics.clone());
-    let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (hub, questions) = HubHandle::new();
     let sources = Sources::new(documents.clone(), hub.clone());
-    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents));
+    let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
+    let (cache, _signals) = Cache::start(cache::Parts {
+        settings: config.cache.settings(),
+        strategies,
+        directory: directory.clone(),
+        source: Arc::new(sources.clone()),
+        shared: None,
+        clock: clock.clone(),
+        runtime: runtime.handle().clone(),
+        seed: getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?,
+    });
+    cache.stop_signals();
+    metrics.cache.set(cache.clone());
+    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
+    let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let building = Arc::new(building_settings(&config));
@@ -164,6 +181,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
             building: building.clone(),
             directory,
             origin: origin_handle,
+            cache: CacheHandle::new(cache.clone()),
             store: store.clone(),
             tail: opened.tail,
             recovered: opened.recovered,
@@ -203,12 +221,23 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     };
     let app = router(HttpContext {
         hub: hub.clone(),
+        preload_floor: {
+            let cache = cache.clone();
+            Arc::new(move |floor| cache.warm_floor(floor))
+        },
+        cache: cache.clone(),
         ready: ready.clone(),
         metrics: metrics.clone(),
         show_metrics: config.metrics.enabled,
         limits,
         hosts,
     });
+    // A daemon that keeps nothing has nowhere to keep names either.
+    let hot = database.with_file_name(cache::warm::FILE);
+    let hot = (config.cache.warm && config.engine.kind == EngineKind::Embedded).then_some(hot);
+    if let Some(file) = &hot {
+        runtime.spawn(cache::warm::keep_warm(cache.clone(), file.clone(), stop_rest.clone()));
+    }
     if config.engine.kind == EngineKind::Embedded {
         runtime.spawn(watch_database(database, metrics.clone(), stop_rest.clone()));
     }
@@ -241,16 +270,22 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         origin,
         sources,
         _folder_watch: folder_watch,
+        cache,
+        hot,
         drain_window_ms: config.drain.window_ms,
         _socket: socket_file,
         _data_dir: data_dir,
     })
 }
 
-/// Notices when somebody else changes the folder of buildings.
-fn watch_folder(runtime: &tokio::runtime::Handle, documents: Arc<Documents>) -> Option<Watch> {
-    let told = |changed: Changed| {
-        tracing::debug!(building = %changed.building, floor = changed.floor.as_ref().map(|f| f.as_str()), "changed in the folder");
+/// What somebody else changes in the folder of buildings makes invalid what is cached of it.
+fn watch_folder(runtime: &tokio::runtime::Handle, documents: Arc<Documents>, cache: Cache) -> Option<Watch> {
+    let told = move |Changed { building, floor }: Changed| {
+        let what = match floor {
+            Some(floor) => Invalidation::Floor(floor),
+            None => Invalidation::Building(building),
+        };
+        cache.invalidate(&what);
     };
     match Watch::start(runtime, documents, told) {
         Ok(watch) => Some(watch),
@@ -343,6 +378,9 @@ impl Daemon {
         let ended = self.core.join();
         // The hub hands over nothing any more: what it did is to be in the folder before the process ends.
         let written = self.runtime.block_on(self.origin.finish());
+        if let Some(file) = &self.hot {
+            cache::warm::save(&self.cache, file);
+        }
         self.stop_rest.cancel();
         self.runtime.shutdown_timeout(Duration::from_secs(3));
         drop(self.hub);

@@ -8,6 +8,7 @@
 //! Units are part of the names: `_ms` milliseconds, `_s` seconds, `_us` microseconds, `_bytes` bytes. Names without a
 //! unit count things.
 
+pub mod cache;
 pub mod editing;
 pub mod keys;
 mod layers;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 use arxosrt_core::lock::LockType;
 use serde::{Deserialize, Serialize};
 
+pub use cache::Cache;
 pub use editing::{Conflicts, Edits};
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
@@ -51,6 +53,8 @@ pub struct Config {
     pub engine: Engine,
     /// Where building data comes from.
     pub origin: Origin,
+    /// What origins said, for a while.
+    pub cache: Cache,
     /// Rooms, presence and delivery.
     pub hub: Hub,
     /// Editing locks.
@@ -472,4 +476,4 @@ impl Default for Metrics {
 }
 
 /// The options that some layer set, by path. The others are at their defaults.
-pub type SetBy = BTreeMap<&'static str, Whence>;
+pub type SetBy = BTreeMap<String, Whence>;

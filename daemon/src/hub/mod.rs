@@ -57,6 +57,7 @@ use arxosrt_core::time::{Mono, Wall};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::cache::CacheHandle;
 use crate::metrics::Metrics;
 use crate::origin::service::OriginHandle;
 use crate::store::{Store, Tail};
@@ -131,6 +132,8 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// Where documents come from and go to.
     pub origin: OriginHandle,
+    /// Who is told what people have changed.
+    pub cache: CacheHandle,
     /// The store.
     pub store: Arc<Store>,
     /// Where passing events are noted before they are told.
@@ -181,6 +184,7 @@ pub struct Hub {
     building_settings: Arc<arxosrt_core::building::Settings>,
     directory: Arc<Directory>,
     origin: OriginHandle,
+    cache: CacheHandle,
     metrics: Arc<Metrics>,
     ready: tokio::sync::watch::Sender<ReadyState>,
     engine: &'static str,
@@ -274,6 +278,7 @@ impl Hub {
             building,
             directory,
             origin,
+            cache,
             store,
             tail,
             recovered,
@@ -291,6 +296,7 @@ impl Hub {
             building_settings: building,
             directory,
             origin,
+            cache,
             waiting: editing::Waiting::default(),
             conflicts: conflicts::ConflictIndex::default(),
             risk: forecast::Risk::new(),

@@ -1,0 +1,206 @@
+//! What goes when there is no room?
+//!
+//! S3-FIFO (Yang et al., 2023), weighed in bytes. Most of what is put is never asked for again, so a newcomer enters a
+//! **small** queue, a tenth of the room, and leaves through its end unless it was asked for twice meanwhile; a scan
+//! passes through without touching the rest. What has proved itself moves to the **main** queue, and what comes back
+//! soon after it left (`ghost`) goes there at once. The end of the main queue is spared once for each time that it was
+//! asked for, up to three. Being asked for sets a number and moves nothing.
+//!
+//! **Priority and size are credit.** An entry that enters the main queue gets laps: times that it is spared though nobody
+//! asked. A lap is used up by being spared, so whatever nobody asks for is gone after at most `3 + LAPS_MAX` passes,
+//! however important it is said to be. Ranking by priority first was measured to cost a third of all hits; laps cost
+//! next to none, and what is important is hit more often.
+//!
+//! **Loaded ahead** is a promise that nobody has redeemed yet. Such entries wait in a queue of their own, **probation**,
+//! a tenth of the room at most, so that wrong guesses displace only each other. People look at a page for half a minute
+//! or two, so each has two minutes in which nothing but the lack of anything else to give up takes it; a further guess
+//! finds no room meanwhile. The first who asks for one turns it into a newcomer like any other. After its two minutes it
+//! is the first to go.
+//!
+//! **No pause.** Finding one victim passes at most [`PASSES_MAX`] entries; then the one at hand goes whatever it earned.
+
+use crate::time::Mono;
+
+use super::arena::Arena;
+use super::chain::{BY_PLACE, Chain};
+use super::entry::{Node, Place, USES_MAX, seconds};
+use super::ghost::Ghost;
+use super::strategy::Priority;
+
+/// The small queue's share of the room.
+const SMALL_PERCENT: u64 = 10;
+
+/// How much of the room what was loaded ahead may take until somebody asks for it.
+pub const PROBATION_PERCENT: u64 = 10;
+
+/// How long what was loaded ahead is left alone.
+pub const PROBATION_MS: u64 = 120_000;
+
+/// An entry of the small queue has proved itself when it was asked for so often since it was loaded.
+const PROVED: u8 = 2;
+
+/// The most laps that an entry can have.
+pub const LAPS_MAX: u8 = 4;
+
+/// How many entries are passed on the way to one victim.
+pub const PASSES_MAX: u32 = 256;
+
+#[derive(Debug)]
+pub(super) struct Queues {
+    bytes_max: u64,
+    small: Chain<BY_PLACE>,
+    main: Chain<BY_PLACE>,
+    probation: Chain<BY_PLACE>,
+    ghost: Ghost,
+}
+
+impl Queues {
+    pub(super) fn new(bytes_max: u64) -> Queues {
+        let window = bytes_max - bytes_max * SMALL_PERCENT / 100;
+        Queues {
+            bytes_max,
+            small: Chain::new(),
+            main: Chain::new(),
+            probation: Chain::new(),
+            ghost: Ghost::new(window),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.small.bytes + self.main.bytes + self.probation.bytes
+    }
+
+    /// What those are charged that were loaded ahead and that nobody has asked for.
+    pub(super) fn probation_bytes(&self) -> u64 {
+        self.probation.bytes
+    }
+
+    /// There is room for so many bytes more.
+    pub(super) fn has_room(&self, weight: u32) -> bool {
+        self.bytes() + u64::from(weight) <= self.bytes_max
+    }
+
+    /// There is room for so many bytes more of what was loaded ahead.
+    pub(super) fn has_probation_room(&self, weight: u32) -> bool {
+        self.probation.bytes + u64::from(weight) <= self.bytes_max * PROBATION_PERCENT / 100
+    }
+
+    /// Takes in an entry that is new. Whether it was here lately decides where it begins.
+    pub(super) fn enter<V>(&mut self, arena: &mut Arena<Node<V>>, number: u32, priority: Priority) {
+        self.ghost.grow_to(arena.len());
+        let node = arena.at_mut(number);
+        if node.source.is_some() {
+            node.place = Place::Probation;
+            return self.probation.push(arena, number);
+        }
+        if self.ghost.recall(node.hash) {
+            node.laps = laps(node.weight, self.mean(), priority);
+            node.place = Place::Main;
+            return self.main.push(arena, number);
+        }
+        node.place = Place::Small;
+        self.small.push(arena, number);
+    }
+
+    /// Takes an entry back to where it was.
+    pub(super) fn re_enter<V>(&mut self, arena: &mut Arena<Node<V>>, number: u32) {
+        self.chain(arena.at(number).place).push(arena, number);
+    }
+
+    /// Somebody asked for an entry.
+    pub(super) fn used<V>(&mut self, arena: &mut Arena<Node<V>>, number: u32, priority: Priority) {
+        let node = arena.at_mut(number);
+        node.is_asked = true;
+        if node.place != Place::Probation {
+            node.uses = (node.uses + 1).min(USES_MAX);
+            return;
+        }
+        node.source = None;
+        self.probation.remove(arena, number);
+        self.enter(arena, number, priority);
+    }
+
+    /// Takes an entry out.
+    pub(super) fn leave<V>(&mut self, arena: &mut Arena<Node<V>>, number: u32) {
+        self.chain(arena.at(number).place).remove(arena, number);
+    }
+
+    /// Remembers an entry that leaves or has left as one that people want: asked for again, it is taken for proved.
+    pub(super) fn remember<V>(&mut self, node: &Node<V>) {
+        self.ghost.remember(node.hash, u64::from(node.weight));
+    }
+
+    /// The entry that was loaded ahead, has had its time, and goes first.
+    pub(super) fn overdue<V>(&self, arena: &Arena<Node<V>>, now: Mono) -> Option<u32> {
+        let oldest = self.probation.oldest()?;
+        // Its age is known to a second; none is taken before it has had the whole of its time.
+        let age_ms = u64::from(seconds(now).saturating_sub(arena.at(oldest).put_s)) * 1000;
+        (age_ms > PROBATION_MS).then_some(oldest)
+    }
+
+    /// The entry that goes for lack of room. It is still in its queue. `None` if there is none at all.
+    pub(super) fn victim<V>(
+        &mut self,
+        arena: &mut Arena<Node<V>>,
+        now: Mono,
+        priority_of: impl Fn(&Node<V>) -> Priority,
+    ) -> Option<u32> {
+        if let Some(overdue) = self.overdue(arena, now) {
+            return Some(overdue);
+        }
+        let small_share = (self.bytes_max - self.probation.bytes.min(self.bytes_max)) * SMALL_PERCENT / 100;
+        for passed in 0.. {
+            let is_last = passed == PASSES_MAX;
+            let from_small = self.main.len == 0 || self.small.len > 0 && self.small.bytes > small_share;
+            let Some(oldest) = (if from_small { self.small.oldest() } else { self.main.oldest() }) else { break };
+            let mean = self.mean();
+            let node = arena.at_mut(oldest);
+            if from_small {
+                if node.uses < PROVED || is_last {
+                    self.ghost.remember(node.hash, u64::from(node.weight));
+                    return Some(oldest);
+                }
+                node.uses = 0;
+                node.laps = laps(node.weight, mean, priority_of(node));
+                node.place = Place::Main;
+                self.small.remove(arena, oldest);
+                self.main.push(arena, oldest);
+            } else {
+                match (node.uses, node.laps) {
+                    (0, 0) => return Some(oldest),
+                    _ if is_last => return Some(oldest),
+                    (0, _) => node.laps -= 1,
+                    _ => node.uses -= 1,
+                }
+                self.main.spare_oldest(arena);
+            }
+        }
+        self.probation.oldest()
+    }
+
+    /// What an entry is charged on average.
+    fn mean(&self) -> u64 {
+        let len = self.small.len + self.main.len;
+        (self.small.bytes + self.main.bytes) / u64::from(len.max(1))
+    }
+
+    fn chain(&mut self, place: Place) -> &mut Chain<BY_PLACE> {
+        match place {
+            Place::Probation => &mut self.probation,
+            Place::Small => &mut self.small,
+            Place::Main => &mut self.main,
+        }
+    }
+}
+
+/// The credit of an entry that has proved itself: its priority's, and one lap if it weighs so little that sparing it
+/// costs next to nothing.
+fn laps(weight: u32, mean: u64, priority: Priority) -> u8 {
+    let of_priority = match priority {
+        Priority::Low => 0,
+        Priority::Medium => 1,
+        Priority::High => 2,
+        Priority::Critical => 3,
+    };
+    of_priority + u8::from(u64::from(weight) * 4 <= mean)
+}
