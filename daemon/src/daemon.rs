@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
-use crate::cache::{self, Cache, CacheHandle, NoSource};
+use crate::cache::{self, Cache, CacheHandle, Invalidation};
 use crate::config::{self, Config, EngineKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
@@ -33,7 +33,10 @@ use crate::jobs::loader::CacheLoader;
 use crate::jobs::{Item, Jobs, Kind, Order};
 use crate::metrics::Metrics;
 use crate::origin;
+use crate::origin::documents::Documents;
 use crate::origin::service::{Origin, OriginSettings};
+use crate::origin::sources::Sources;
+use crate::origin::watch::{Changed, Watch};
 use crate::preload::{self, Signals};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
@@ -93,6 +96,9 @@ pub struct Daemon {
     stop_rest: CancellationToken,
     store: Arc<Store>,
     origin: Origin,
+    /// Where the values of each strategy come from.
+    pub sources: Sources,
+    _folder_watch: Option<Watch>,
     /// The cache.
     pub cache: Cache,
     hot: Option<PathBuf>,
@@ -146,16 +152,19 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         write_back: config.origin.write_back,
         window: Duration::from_millis(config.origin.write_back_ms),
     };
+    let documents = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
+    let documents = documents.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
     let (origin, origin_handle, origin_answers) =
-        origin::service::start(runtime.handle(), settings, folder, directory.clone(), metrics.clone())
-            .map_err(|e| StartError::new(Exit::Config, e))?;
+        origin::service::start(runtime.handle(), settings, documents.clone(), metrics.clone());
+    let (hub, questions) = HubHandle::new();
+    let sources = Sources::new(documents.clone(), hub.clone());
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
     let seed = getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?;
     let (cache, from_cache) = Cache::start(cache::Parts {
         settings: config.cache.settings(),
         strategies,
         directory: directory.clone(),
-        source: Arc::new(NoSource),
+        source: Arc::new(sources.clone()),
         shared: None,
         clock: clock.clone(),
         runtime: runtime.handle().clone(),
@@ -166,8 +175,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let jobs = Jobs::new(Arc::new(loader), config.cache.loads_max);
     let (signals, from_hub) = Signals::new();
     let stop_preload = CancellationToken::new();
-    let _inside = runtime.enter();
-    let preloading = preload::start(preload::Parts {
+    let preloading = preload::start(runtime.handle(), preload::Parts {
         settings: preload::ServiceSettings {
             planner: config.preload.planner(config.cache.bytes_max, seed),
             loads_max: config.preload.loads_max,
@@ -185,8 +193,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop: stop_preload.clone(),
     });
     let floors = directory.clone();
+    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
-    let (hub, questions) = HubHandle::new();
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let building = Arc::new(building_settings(&config));
@@ -298,6 +306,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_rest,
         store,
         origin,
+        sources,
+        _folder_watch: folder_watch,
         cache,
         hot,
         jobs,
@@ -322,6 +332,24 @@ fn preload_floor(jobs: &Jobs, runtime: &tokio::runtime::Handle, floor: &RoomId) 
     };
     if let Err(error) = jobs.start(order) {
         tracing::warn!(%floor, %error, "a floor is not preloaded");
+    }
+}
+
+/// What somebody else changes in the folder of buildings makes invalid what is cached of it.
+fn watch_folder(runtime: &tokio::runtime::Handle, documents: Arc<Documents>, cache: Cache) -> Option<Watch> {
+    let told = move |Changed { building, floor }: Changed| {
+        let what = match floor {
+            Some(floor) => Invalidation::Floor(floor),
+            None => Invalidation::Building(building),
+        };
+        cache.invalidate(&what);
+    };
+    match Watch::start(runtime, documents, told) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "the folder of buildings is not watched; what others change is seen when it is read");
+            None
+        }
     }
 }
 

@@ -35,7 +35,6 @@ pub(super) struct Counts {
     pub stale: Count,
     pub writes: Count,
     pub refused: Count,
-    pub signals_dropped: Count,
 }
 
 /// What was counted of a strategy.
@@ -82,6 +81,8 @@ pub struct CacheFigures {
     pub bytes_max: u64,
     /// Loads under way.
     pub loading: u64,
+    /// Signals that the preloader did not take in time.
+    pub signals_dropped: u64,
     /// Whether the shared tier answers, if there is one.
     pub shared_is_up: Option<bool>,
 }

@@ -31,6 +31,8 @@ mod loads;
 mod no_source;
 mod reads;
 mod service;
+#[cfg(test)]
+mod tests;
 pub mod tier;
 mod value;
 pub mod warm;

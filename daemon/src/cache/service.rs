@@ -14,7 +14,7 @@ use arxosrt_core::time::Mono;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
-use super::figures::{CacheFigures, Counts, StrategyFigures};
+use super::figures::{CacheFigures, Count, Counts, StrategyFigures};
 use super::flights::Flights;
 use super::jitter::Jitter;
 use super::loads::Budget;
@@ -124,6 +124,7 @@ pub(super) struct Inner {
     pub counts: Box<[Counts]>,
     pub jitter: Jitter,
     signals: mpsc::Sender<Signal>,
+    signals_dropped: Count,
     /// Somebody listens to the signals.
     is_heard: AtomicBool,
 }
@@ -146,6 +147,7 @@ impl Cache {
             counts: strategies.iter().map(|_| Counts::default()).collect(),
             jitter: Jitter::new(seed),
             flights: Arc::default(),
+            signals_dropped: Count::default(),
             is_heard: AtomicBool::new(true),
             seed,
             settings,
@@ -209,6 +211,7 @@ impl Cache {
             entries: local.iter().map(|stats| stats.entries).sum(),
             bytes_max: inner.settings.bytes_max,
             loading: inner.flights.under_way() as u64,
+            signals_dropped: inner.signals_dropped.get(),
             shared_is_up: self.shared_is_up(),
         }
     }
@@ -243,7 +246,7 @@ impl Inner {
 
     pub fn signal(&self, signal: Signal) {
         if self.is_heard.load(Ordering::Relaxed) && self.signals.try_send(signal).is_err() {
-            self.counts[0].signals_dropped.inc();
+            self.signals_dropped.inc();
         }
     }
 }

@@ -71,13 +71,13 @@ pub fn names(file: &Path) -> io::Result<Vec<(Box<str>, EntryId)>> {
 
 /// Saves the names of what is hot.
 pub fn save(cache: &Cache, file: &Path) {
-    if let Err(error) = replace(file, hot(cache).as_bytes()) {
+    if let Err(error) = replace(file, hot_names(cache).as_bytes()) {
         tracing::warn!(file = %file.display(), %error, "what is hot cannot be saved; the next start will be cold");
     }
 }
 
 /// One line for each: the strategy's name, a tab, the id, which holds no control characters.
-fn hot(cache: &Cache) -> String {
+pub(super) fn hot_names(cache: &Cache) -> String {
     let (mut lines, mut count, mut from) = (String::new(), 0, Some(Cursor::default()));
     while let Some(at) = from
         && count < KEYS_MAX

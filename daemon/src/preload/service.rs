@@ -20,6 +20,7 @@ use arxosrt_core::preload::signal::{Signal, What};
 use arxosrt_core::preload::Source;
 use arxosrt_core::preload::explain::Considered;
 use arxosrt_core::time::{Mono, Wall};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -115,10 +116,10 @@ impl PreloadHandle {
     }
 }
 
-/// Starts the service on the runtime around it, with what was learned before the last stop.
-pub fn start(parts: Parts) -> Preloading {
+/// Starts the service, with what was learned before the last stop.
+pub fn start(runtime: &Handle, parts: Parts) -> Preloading {
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-    let task = tokio::spawn(async move { Service::new(parts, asked).await.run().await });
+    let task = runtime.spawn(async move { Service::new(parts, asked).await.run().await });
     Preloading { handle: PreloadHandle { questions }, task }
 }
 

@@ -92,7 +92,7 @@ impl Served {
         });
         let (signals, from_hub) = Signals::new();
         let stop = CancellationToken::new();
-        let preloading = start(Parts {
+        let preloading = start(&Handle::current(), Parts {
             settings: ServiceSettings { planner: settings, loads_max: 4, origin_busy: 8, file },
             cache: cache.clone(),
             directory,

@@ -68,7 +68,7 @@ pub(super) fn start(directory: Directory) -> (Cache, PreloadHandle) {
         signals,
         stop: CancellationToken::new(),
     };
-    (cache, preload::start(parts).handle)
+    (cache, preload::start(&Handle::current(), parts).handle)
 }
 
 async fn value(served: &Served, strategy: &str, id: &str) -> (u16, Value) {
