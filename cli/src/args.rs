@@ -3,6 +3,7 @@
 mod cache;
 mod jobs;
 mod preload;
+mod replay;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 pub use cache::Cache;
 pub use jobs::Jobs;
 pub use preload::{How, Preload};
+pub use replay::{FileFormat, Replay, Synthetic};
 
 /// Looks into a running arxosrtd and changes things, over its control socket.
 #[derive(Debug, Parser)]

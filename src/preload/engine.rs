@@ -500,3 +500,106 @@ impl Weighed {
         self.cost.benefit(self.in_time())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::structure::Building;
+    use super::*;
+
+    /// A cache that holds nothing, and loads of one size.
+    struct Empty;
+
+    impl World for Empty {
+        fn is_resident(&self, _item: Item) -> bool {
+            false
+        }
+
+        fn cost(&self, _item: Item) -> Cost {
+            Cost { bytes: 1_000, load_ms: 200 }
+        }
+    }
+
+    fn visit(session: u64, item: Item) -> Visit {
+        Visit { user: None, session, item }
+    }
+
+    fn tower() -> Structure {
+        Structure::new(&[Building { floors: (0..20).map(|at| (at, at as i32)).collect(), joined: Vec::new() }])
+    }
+
+    #[test]
+    fn one_session_of_twenty_has_nothing_preloaded_and_all_others_have() {
+        for seed in 0..5 {
+            let mut engine = Engine::new(Settings { seed, ..Settings::default() }, tower());
+            let mut without = 0;
+            for session in 0..4_000 {
+                let now = Mono(session * 1_000);
+                engine.demanded(session, 1_000_000, Served::Loaded);
+                let choices = engine.visit(visit(session, 19), &Empty, now);
+                assert_eq!(choices.is_empty(), engine.is_holdout(session), "seed {seed}, session {session}");
+                without += u32::from(choices.is_empty());
+                choices.iter().for_each(|choice| engine.finished(choice.item, 1_000));
+            }
+            assert!((150..250).contains(&without), "seed {seed}: {without} of 4000");
+        }
+    }
+
+    #[test]
+    fn no_more_is_loaded_than_the_budget_and_no_more_at_once_than_the_limits() {
+        let mut engine = Engine::new(Settings::for_cache(200_000), tower());
+        let share = engine.settings().share;
+        let (mut asked, mut issued) = (0, 0);
+        for step in 0..20_000_u64 {
+            let item = (mix(&[step]) % 20) as Item;
+            asked += 1_000;
+            engine.demanded(step / 10, 1_000, Served::Loaded);
+            let choices = engine.visit(visit(step / 10, item), &Empty, Mono(step * 3_000));
+            assert!(choices.len() <= PER_EVENT_MAX && engine.under_way() <= engine.settings().under_way);
+            issued += choices.iter().map(|choice| choice.bytes).sum::<u64>();
+            let most = share.burst_bytes + asked * u64::from(share.asked_permille) / 1000;
+            assert!(issued <= most, "step {step}: {issued} of {most}");
+            choices.iter().filter(|choice| choice.item % 2 == 0).for_each(|choice| engine.finished(choice.item, 1_000));
+        }
+        assert!(issued > 0);
+    }
+
+    #[test]
+    fn a_flood_of_ids_breaks_no_bound() {
+        let mut engine = Engine::new(Settings::default(), Structure::default());
+        for step in 0..150_000_u64 {
+            let someone = Visit { user: Some(step), session: step, item: (step / 2) as Item };
+            engine.visit(someone, &Empty, Mono(step));
+        }
+        assert!(engine.sessions() <= SESSIONS_MAX && engine.trials.len() <= TRIALS_MAX);
+        assert!(engine.plans.len() <= PLANS_MAX && engine.loaded.len() <= LOADED_MAX);
+        assert!(engine.model().contexts() <= super::super::model::CONTEXTS_MAX);
+        assert!(engine.bytes() < 40 << 20, "{} bytes", engine.bytes());
+    }
+
+    #[test]
+    fn a_session_ends_after_half_an_hour() {
+        let mut engine = Engine::new(Settings::default(), Structure::default());
+        engine.visit(visit(1, 5), &Empty, Mono(0));
+        engine.visit(visit(1, 6), &Empty, Mono(SESSION_GAP_MS + 1));
+        let after_five = Past { last: Some(5), ..Past::default() };
+        assert!(engine.model().next(&after_five, &[]).iter().all(|found| found.source != Source::OneStep));
+        engine.visit(visit(1, 7), &Empty, Mono(2 * SESSION_GAP_MS));
+        let after_six = Past { last: Some(6), ..Past::default() };
+        assert!(engine.model().next(&after_six, &[]).iter().any(|found| found.item == 7));
+    }
+
+    #[test]
+    fn what_is_not_loaded_has_a_reason() {
+        let mut engine = Engine::new(Settings::default(), tower());
+        let session = (0..).find(|session| !engine.is_holdout(*session)).unwrap();
+        engine.visit(visit(session, 10), &Empty, Mono(0));
+        let plan = engine.plan(session).unwrap();
+        let verdict = |item| plan.considered.iter().find(|one| one.item == item).map(|one| one.verdict);
+        assert_eq!((verdict(9), verdict(11)), (Some(Verdict::Issued), Some(Verdict::Issued)));
+        assert!(matches!(verdict(8), Some(Verdict::UnderThreshold { .. })), "{plan:?}");
+        engine.visit(visit(session + 1, 10), &Empty, Mono(10));
+        engine.visit(visit(session, 12), &Empty, Mono(1_000));
+        let plan = engine.plan(session).unwrap();
+        assert!(plan.considered.iter().any(|one| one.item == 11 && one.verdict == Verdict::UnderWay), "{plan:?}");
+    }
+}

@@ -30,7 +30,7 @@ pub const SUCCESSORS_MAX: usize = 32;
 pub const SPILLED_MAX: usize = 400_000;
 
 /// Candidates of one prediction; those of the more general contexts are left out.
-pub const CANDIDATES_MAX: usize = 64;
+pub const CANDIDATES_MAX: usize = 32;
 
 /// At so many counts a context is halved.
 const FADE_AT: u16 = 64;
@@ -45,7 +45,10 @@ const PERSONAL_TRUST: f32 = 8.0;
 const SHAPE_TRUST: f32 = 4.0;
 
 /// What is less probable is nobody's candidate.
-const PROBABLE_MIN: f32 = 0.01;
+const PROBABLE_MIN: f32 = 0.02;
+
+/// A share that is smaller changes nothing.
+const SHARE_MIN: f32 = 0.004;
 
 /// What mostly comes within this time is too soon to be loaded in between. Twice a usual load.
 pub const QUICK_MS: u32 = 2_000;
@@ -290,7 +293,9 @@ impl Context {
         for edge in &self.edges {
             let p = each * (f32::from(edge.count) - DISCOUNT);
             given += p;
-            add(found, here, edge.item, p, source, edge.lead_ms());
+            if p >= SHARE_MIN {
+                add(found, here, edge.item, p, source, edge.lead_ms());
+            }
         }
         (mass - given).max(0.0)
     }

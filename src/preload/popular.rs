@@ -18,7 +18,7 @@ pub const WANTED_MAX: usize = 65_536;
 const FADE_MS: f32 = 2.0 * 3_600_000.0;
 
 /// Places for the most wanted. Each item has one of them for which it competes.
-pub const PLACES: usize = 256;
+pub const PLACES: usize = 64;
 
 /// Places that are looked at for one event.
 pub const LOOKS: usize = 4;
@@ -127,6 +127,6 @@ mod tests {
             seen.extend(popular.some());
         }
         let kept = (0..20).step_by(2).filter(|item| seen.contains(item)).count();
-        assert!(kept >= 9, "two of them may have one place: {kept}");
+        assert!(kept >= 7, "some of them have one place: {kept}");
     }
 }

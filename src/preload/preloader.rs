@@ -371,3 +371,129 @@ fn structure_of(directory: &Directory, names: &mut Names) -> Structure {
         .collect();
     Structure::new(&buildings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{Builder, BuildingDraft, FloorDraft};
+    use crate::id::BuildingId;
+
+    fn room(level: i32) -> RoomId {
+        RoomId::new(&format!("hq:level-{level}")).unwrap()
+    }
+
+    fn directory() -> Directory {
+        let floor = |level| FloorDraft { room: room(level), name: "floor".into(), level };
+        let draft = BuildingDraft {
+            id: BuildingId::new("hq").unwrap(),
+            name: "HQ".into(),
+            floors: (0..10).map(floor).collect(),
+            objects: Vec::new(),
+            routes: Vec::new(),
+        };
+        let mut builder = Builder::default();
+        assert!(builder.add(draft).is_empty());
+        builder.build()
+    }
+
+    fn strategies() -> Strategies {
+        Strategies::new(Strategies::known()).unwrap()
+    }
+
+    fn preloader() -> Preloader {
+        Preloader::new(Settings { holdout_permille: 0, ..Settings::default() }, &strategies(), &directory())
+    }
+
+    fn signal(user: &str, what: What) -> Signal {
+        Signal { user: UserId::new(user).unwrap(), session: SessionId::new(user).unwrap(), what }
+    }
+
+    fn nothing(_: &RoomId, _: StrategyId) -> bool {
+        false
+    }
+
+    #[test]
+    fn who_comes_to_a_floor_has_its_parts_and_its_neighbours_loaded() {
+        let mut preloader = preloader();
+        let proposals = preloader.observe(&signal("ana", What::Join { room: room(5) }), &nothing, Mono(0));
+        let here: Vec<_> = proposals.iter().filter(|proposal| proposal.floor == room(5)).collect();
+        assert!(!here.is_empty() && here.iter().all(|proposal| proposal.source == Source::Parts), "{proposals:?}");
+        let beside = proposals.iter().find(|proposal| proposal.floor == room(6)).expect("the floor above");
+        assert_eq!(beside.source, Source::Structure);
+        let sensitive = strategies().find("user_session").unwrap();
+        assert!(proposals.iter().all(|proposal| !proposal.strategies.contains(&sensitive)));
+        assert!(beside.strategies.len() > 1, "a floor is loaded with what belongs to it");
+        let user = UserId::new("ana").unwrap();
+        let explanation = preloader.explain(&user, Mono(500)).unwrap();
+        assert_eq!((explanation.at, explanation.ago_ms), (room(5), 500));
+        assert!(explanation.candidates.iter().any(|(floor, one)| *floor == room(6) && one.why().contains("near")));
+    }
+
+    #[test]
+    fn what_is_there_is_not_proposed_again() {
+        let all = |_: &RoomId, _: StrategyId| true;
+        let mut preloader = preloader();
+        assert!(preloader.observe(&signal("ana", What::Join { room: room(5) }), &all, Mono(0)).is_empty());
+    }
+
+    #[test]
+    fn a_hint_is_enough_for_one_floor_and_teaches_nothing() {
+        let mut preloader = preloader();
+        let proposals = preloader.observe(&signal("ana", What::Hint { floor: room(9) }), &nothing, Mono(0));
+        assert_eq!(proposals.len(), 1);
+        assert_eq!((&proposals[0].floor, proposals[0].source), (&room(9), Source::Hint));
+        assert_eq!(preloader.summary().contexts, 0);
+    }
+
+    /// Somebody's daily round, and what is proposed at its last step.
+    fn round(preloader: &mut Preloader, days: u64) -> Vec<Proposal> {
+        let mut last = Vec::new();
+        for day in 0..days {
+            for (step, level) in [1, 7, 3, 8].into_iter().enumerate() {
+                let now = Mono(day * 86_400_000 + step as u64 * 60_000);
+                let join = signal("ana", What::Join { room: room(level) });
+                last = preloader.observe(&join, &nothing, now);
+                last.iter().for_each(|proposal| preloader.finished(proposal.item, proposal.bytes));
+                let strategy = StrategyId(0);
+                let session = SessionId::new("ana").unwrap();
+                let floor = room(level);
+                let demand = Demand {
+                    session: &session,
+                    floor: &floor,
+                    strategy,
+                    bytes: 50_000,
+                    served: Served::Loaded,
+                    loaded_ms: Some(100),
+                };
+                preloader.demand(&demand, now);
+                preloader.observe(&signal("ana", What::Read { strategy, floor: room(level) }), &nothing, now);
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn the_same_signals_give_the_same_proposals() {
+        let (mut one, mut other) = (preloader(), preloader());
+        assert_eq!(round(&mut one, 30), round(&mut other, 30));
+        assert_eq!(one.summary(), other.summary());
+    }
+
+    #[test]
+    fn a_restart_forgets_nothing_that_was_learnt() {
+        let mut before = preloader();
+        round(&mut before, 30);
+        let bytes = postcard::to_allocvec(&before.snapshot()).unwrap();
+        let snapshot: Snapshot = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(snapshot, before.snapshot());
+        let settings = before.settings().clone();
+        let mut after = Preloader::restored(settings.clone(), &strategies(), &directory(), snapshot.clone());
+        assert_eq!(after.summary().contexts, before.summary().contexts);
+        let proposals = after.observe(&signal("ana", What::Join { room: room(1) }), &nothing, Mono(0));
+        let next = proposals.iter().find(|proposal| proposal.floor == room(7)).expect("the round goes on");
+        assert_eq!(next.source, Source::Habit);
+        let other = Snapshot { version: VERSION + 1, ..snapshot };
+        let fresh = Preloader::restored(settings, &strategies(), &directory(), other);
+        assert_eq!(fresh.summary().contexts, 0, "another shape is not read");
+    }
+}

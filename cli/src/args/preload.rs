@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::duration;
+use super::{Replay, duration};
 
 /// `arxosrt preload …`
 #[derive(Debug, Subcommand)]
@@ -54,6 +54,8 @@ pub enum Preload {
     },
     /// What the preloader has learned, and whether it pays.
     Model,
+    /// Would preloading have paid? Runs recorded or made-up accesses through it here, without a daemon.
+    Replay(Replay),
 }
 
 /// How floors and buildings are loaded.

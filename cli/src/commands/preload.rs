@@ -3,6 +3,7 @@
 mod batch;
 mod explain;
 mod lines;
+pub(super) mod replay;
 
 use arxosrt_core::control::code::Exit;
 use arxosrt_core::control::document::Document;
@@ -32,6 +33,7 @@ pub(super) async fn run(
         Preload::Batch { .. } => batch::run(client, global, command, output).await,
         Preload::Explain { user } => explain::user(client, user, output).await,
         Preload::Model => explain::model(client, output).await,
+        Preload::Replay(replay) => replay::run(replay, output),
     }
 }
 

@@ -83,3 +83,65 @@ pub fn compare(trace: &Trace, setup: &Setup) -> Comparison {
 fn better<const N: usize>(tried: [Figures; N]) -> Figures {
     tried.into_iter().max_by_key(|figures| figures.hits).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::office::{Office, Site, walks};
+    use super::super::web::{Web, site};
+    use super::*;
+
+    fn beats_simple_rules(name: &str, trace: &Trace, setup: &Setup) -> Comparison {
+        let comparison = compare(trace, setup);
+        let ours = *comparison.of("ours").unwrap();
+        for (rule, figures) in comparison.rows.iter().filter(|(rule, _)| !["ours", "oracle"].contains(rule)) {
+            assert!(ours.hits > figures.hits, "{name}, seed {}: {rule} {figures:?}, ours {ours:?}", setup.seed);
+        }
+        let gained = ours.hit_percent() - comparison.of("none").unwrap().hit_percent();
+        let is_worth_it = gained >= 7.0 && ours.precision_percent() >= 45.0 && ours.extra_percent() <= 50.0;
+        assert!(is_worth_it, "{name}, seed {}: {gained} points, {ours:?}", setup.seed);
+        comparison
+    }
+
+    #[test]
+    fn ours_gains_more_than_simple_rules_that_load_as_much_in_offices() {
+        for seed in 1..4 {
+            let office = Office { people: 60, sessions: 15, seed, ..Office::default() };
+            let setup = Setup { cache_percent: 10.0, seed, ..Setup::default() };
+            beats_simple_rules("office", &walks(Site::made_up(12, 20, seed), &office), &setup);
+        }
+    }
+
+    #[test]
+    fn ours_gains_more_than_simple_rules_that_load_as_much_on_the_web() {
+        for seed in 1..4 {
+            let trace = site(&Web { pages: 400, sessions: 3_000, seed });
+            let setup = Setup { cache_percent: 2.0, seed, ..Setup::default() };
+            let comparison = beats_simple_rules("web", &trace, &setup);
+            for bin in comparison.reliability.iter().filter(|bin| bin.trials >= 200.0) {
+                let error = bin.predicted() - bin.observed();
+                assert!(error.abs() < 0.12, "seed {seed}: {bin:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_goes_anywhere_wastes_little() {
+        for seed in 1..3 {
+            let office = Office { people: 60, sessions: 15, random_percent: 100, seed };
+            let setup = Setup { cache_percent: 10.0, seed, ..Setup::default() };
+            let trace = walks(Site::made_up(12, 40, seed), &office);
+            let figures = run(&trace, &setup, &mut Ours::new(&trace, &setup));
+            assert!(figures.wasted_percent() <= 5.0, "seed {seed}: {figures:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_repeats_everything() {
+        let trace = || walks(Site::made_up(3, 10, 7), &Office { people: 20, sessions: 5, ..Office::default() });
+        let (one, other) = (trace(), trace());
+        assert_eq!(one.accesses, other.accesses);
+        let setup = Setup::default();
+        let figures = |trace: &Trace| Figures { ns_per_access: 0, ..run(trace, &setup, &mut Ours::new(trace, &setup)) };
+        assert_eq!(figures(&one), figures(&other));
+    }
+}
