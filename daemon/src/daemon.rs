@@ -175,23 +175,26 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let jobs = Jobs::new(Arc::new(loader), config.cache.loads_max);
     let (signals, from_hub) = Signals::new();
     let stop_preload = CancellationToken::new();
-    let preloading = preload::start(runtime.handle(), preload::Parts {
-        settings: preload::ServiceSettings {
-            planner: config.preload.planner(config.cache.bytes_max, seed),
-            loads_max: config.preload.loads_max,
-            origin_busy: config.cache.loads_max,
-            // A daemon that keeps nothing keeps no habits either.
-            file: (config.preload.save && config.engine.kind == EngineKind::Embedded)
-                .then(|| database.with_file_name(preload::saved::FILE)),
+    let preloading = preload::start(
+        runtime.handle(),
+        preload::Parts {
+            settings: preload::ServiceSettings {
+                planner: config.preload.planner(config.cache.bytes_max, seed),
+                loads_max: config.preload.loads_max,
+                origin_busy: config.cache.loads_max,
+                // A daemon that keeps nothing keeps no habits either.
+                file: (config.preload.save && config.engine.kind == EngineKind::Embedded)
+                    .then(|| database.with_file_name(preload::saved::FILE)),
+            },
+            cache: cache.clone(),
+            directory: directory.clone(),
+            clock: clock.clone(),
+            from_hub,
+            from_cache,
+            signals: signals.clone(),
+            stop: stop_preload.clone(),
         },
-        cache: cache.clone(),
-        directory: directory.clone(),
-        clock: clock.clone(),
-        from_hub,
-        from_cache,
-        signals: signals.clone(),
-        stop: stop_preload.clone(),
-    });
+    );
     let floors = directory.clone();
     let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
@@ -437,7 +440,10 @@ impl Daemon {
         let written = self.runtime.block_on(self.origin.finish());
         self.jobs.end();
         self.stop_preload.cancel();
-        let _ = self.runtime.block_on(tokio::time::timeout(PRELOAD_PATIENCE, self.preloading));
+        let saved = async { tokio::time::timeout(PRELOAD_PATIENCE, self.preloading).await };
+        if self.runtime.block_on(saved).is_err() {
+            tracing::warn!("what the preloader has learned could not be saved in time");
+        }
         if let Some(file) = &self.hot {
             cache::warm::save(&self.cache, file);
         }
