@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
-use crate::cache::{self, Cache, CacheHandle, NoSource};
+use crate::cache::{self, Cache, CacheHandle, Invalidation};
 use crate::config::{self, Config, EngineKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
@@ -30,7 +30,10 @@ use crate::hub::writing::write_all;
 use crate::hub::{Clock, Parts, ReadyState, outbox};
 use crate::metrics::Metrics;
 use crate::origin;
+use crate::origin::documents::Documents;
 use crate::origin::service::{Origin, OriginSettings};
+use crate::origin::sources::Sources;
+use crate::origin::watch::{Changed, Watch};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
@@ -86,6 +89,9 @@ pub struct Daemon {
     stop_rest: CancellationToken,
     store: Arc<Store>,
     origin: Origin,
+    /// Where the values of each strategy come from.
+    pub sources: Sources,
+    _folder_watch: Option<Watch>,
     /// The cache.
     pub cache: Cache,
     hot: Option<PathBuf>,
@@ -136,15 +142,18 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         write_back: config.origin.write_back,
         window: Duration::from_millis(config.origin.write_back_ms),
     };
+    let documents = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
+    let documents = documents.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
     let (origin, origin_handle, origin_answers) =
-        origin::service::start(runtime.handle(), settings, folder, directory.clone(), metrics.clone())
-            .map_err(|e| StartError::new(Exit::Config, e))?;
+        origin::service::start(runtime.handle(), settings, documents.clone(), metrics.clone());
+    let (hub, questions) = HubHandle::new();
+    let sources = Sources::new(documents.clone(), hub.clone());
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
     let (cache, _signals) = Cache::start(cache::Parts {
         settings: config.cache.settings(),
         strategies,
         directory: directory.clone(),
-        source: Arc::new(NoSource),
+        source: Arc::new(sources.clone()),
         shared: None,
         clock: clock.clone(),
         runtime: runtime.handle().clone(),
@@ -152,8 +161,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     });
     cache.stop_signals();
     metrics.cache.set(cache.clone());
+    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
-    let (hub, questions) = HubHandle::new();
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let building = Arc::new(building_settings(&config));
@@ -259,12 +268,32 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_rest,
         store,
         origin,
+        sources,
+        _folder_watch: folder_watch,
         cache,
         hot,
         drain_window_ms: config.drain.window_ms,
         _socket: socket_file,
         _data_dir: data_dir,
     })
+}
+
+/// What somebody else changes in the folder of buildings makes invalid what is cached of it.
+fn watch_folder(runtime: &tokio::runtime::Handle, documents: Arc<Documents>, cache: Cache) -> Option<Watch> {
+    let told = move |Changed { building, floor }: Changed| {
+        let what = match floor {
+            Some(floor) => Invalidation::Floor(floor),
+            None => Invalidation::Building(building),
+        };
+        cache.invalidate(&what);
+    };
+    match Watch::start(runtime, documents, told) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "the folder of buildings is not watched; what others change is seen when it is read");
+            None
+        }
+    }
 }
 
 /// Notices when the database's file is removed or replaced: everything goes on as before then, into a file that nobody

@@ -94,6 +94,7 @@ impl Hub {
             }
             Ask::Sync { user, edits, reply } => self.rest_edits(&user, edits, JobReply::RestSync(reply)),
             Ask::Document { resource, reply } => self.document(&resource, reply),
+            Ask::Unwritten { building, floor, from, reply } => self.unwritten(&building, &floor, from, reply),
             Ask::ReportConflict { report, reply } => self.report_conflict(*report, reply),
             Ask::Conflicts { filter, reply } => {
                 let rows = self.conflict_rows(&filter).map_err(Refused::from);
@@ -153,7 +154,7 @@ impl Hub {
     }
 
     /// Answers behind what the building has waiting for a commit.
-    fn reply_after<T: 'static>(&mut self, host: HostKey, reply: Reply<T>, answer: T) {
+    pub(super) fn reply_after<T: 'static>(&mut self, host: HostKey, reply: Reply<T>, answer: T) {
         self.answer_after(host, move |_, committed| {
             send(reply, if committed { Ok(answer) } else { Err(store_failed()) })
         });

@@ -11,7 +11,7 @@
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: the end of a turn, and slow
 //!   clients;
 //! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `lists`: their
-//!   lists; `operate`: what they change, with its record.
+//!   lists; `operate`: what they change, with its record; `unwritten`: what the origin has not got yet.
 
 pub mod answer;
 pub mod arena;
@@ -37,6 +37,7 @@ pub mod speech;
 pub mod state;
 pub mod ticks;
 pub mod token;
+mod unwritten;
 pub mod writers;
 pub mod writing;
 
