@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod boot;
+pub mod cache;
 pub mod config;
 pub mod control;
 pub mod daemon;

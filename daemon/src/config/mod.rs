@@ -14,6 +14,7 @@ mod layers;
 pub mod listen;
 mod load;
 mod problem;
+pub mod redis;
 mod relations;
 mod suggest;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use editing::{Conflicts, Edits};
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use problem::{Problem, Whence};
+pub use redis::{Redis, RedisMode};
 
 /// The process's environment, as a value: tests bring their own.
 pub type Env = BTreeMap<std::ffi::OsString, std::ffi::OsString>;
@@ -51,6 +53,8 @@ pub struct Config {
     pub engine: Engine,
     /// Where building data comes from.
     pub origin: Origin,
+    /// The cache's shared tier.
+    pub redis: Redis,
     /// Rooms, presence and delivery.
     pub hub: Hub,
     /// Editing locks.

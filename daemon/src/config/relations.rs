@@ -35,6 +35,9 @@ pub fn problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
     for (option, what) in config.conflicts.bad_patterns() {
         breaches.push(Breach { paths: [option, option], what: format!("`{option}`: {what}") });
     }
+    for (option, what) in config.redis.problems() {
+        breaches.push(Breach { paths: [option, option], what });
+    }
     breaches.into_iter().map(|breach| placed(breach, set_by)).collect()
 }
 
