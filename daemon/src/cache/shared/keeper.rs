@@ -69,7 +69,7 @@ impl Keeper {
         loop {
             let connected = tokio::select! {
                 connected = self.connect() => connected,
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stop) => return,
             };
             let lost = match connected {
                 Ok((link, peers)) => {
@@ -94,7 +94,7 @@ impl Keeper {
             }
             tokio::select! {
                 () = sleep(jittered(pause)) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stop) => return,
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -149,7 +149,7 @@ impl Keeper {
                     }
                     self.tell_or_wait(&mut link).await?;
                 }
-                _ = stop.wait_for(|stop| *stop) => {
+                () = stopped(&mut stop) => {
                     // Best effort: whoever does not hear it notices the silence.
                     self.tell_all(&mut link).await.ok();
                     self.say(&mut link, Place::Last(self.said), Vec::new()).await.ok();
@@ -315,6 +315,11 @@ impl Keeper {
         self.tier.metrics.redis_bus_gaps.inc();
         (self.incoming)(Incoming::Gap);
     }
+}
+
+/// Waits until it is to end, or nobody is left who could say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    stop.wait_for(|stop| *stop).await.ok();
 }
 
 /// From half of `pause` to all of it.

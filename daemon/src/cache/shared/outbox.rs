@@ -108,13 +108,8 @@ impl Outbox {
     }
 
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.by_number.len()
-    }
-
-    /// None waits.
-    pub fn is_empty(&self) -> bool {
-        self.by_number.is_empty()
     }
 }
 
@@ -164,11 +159,11 @@ mod tests {
         assert_eq!(outbox.add(tag("a")), 1);
         let under_way = outbox.first(9);
         assert_eq!(outbox.add(tag("a")), 2);
-        assert_eq!(outbox.len(), 1, "the same is one");
+        assert_eq!(outbox.waiting(), 1, "the same is one");
         outbox.settle(under_way, 0);
-        assert_eq!((outbox.len(), outbox.settled_up_to()), (1, 1));
+        assert_eq!((outbox.waiting(), outbox.settled_up_to()), (1, 1));
         outbox.settle(outbox.first(9), 0);
-        assert_eq!((outbox.len(), outbox.settled_up_to()), (0, 2));
+        assert_eq!((outbox.waiting(), outbox.settled_up_to()), (0, 2));
     }
 
     #[test]
@@ -197,7 +192,7 @@ mod tests {
         let waiting: Vec<Change> = outbox.first(9).into_iter().map(|(_, change)| change).collect();
         assert_eq!(waiting, [tag("waits"), tag("new")]);
         outbox.repeat(REPEAT_MS + 1);
-        assert_eq!(outbox.len(), 2);
+        assert_eq!(outbox.waiting(), 2);
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Tier {
         for change in changes {
             last = outbox.add(change);
         }
-        self.metrics.redis_outbox.set(outbox.len() as u64);
+        self.metrics.redis_outbox.set(outbox.waiting() as u64);
         drop(outbox);
         self.outbox_filled.notify_one();
         last
@@ -173,7 +173,7 @@ impl Tier {
     pub(super) fn settle(&self, told: Vec<(u64, Change)>) {
         let mut outbox = self.outbox();
         outbox.settle(told, self.now_ms());
-        self.metrics.redis_outbox.set(outbox.len() as u64);
+        self.metrics.redis_outbox.set(outbox.waiting() as u64);
         let up_to = outbox.settled_up_to();
         drop(outbox);
         self.settled_up_to.send_replace(up_to);
