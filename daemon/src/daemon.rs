@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
-use crate::cache::{self, Cache, CacheHandle, Invalidation};
+use crate::cache::shared::{Shared, State};
+use crate::cache::tier::SharedTier;
+use crate::cache::{self, Cache, CacheHandle, Heard, Invalidation, RedisTier};
 use crate::config::{self, Config, EngineKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
@@ -54,6 +56,12 @@ const BUILDING_IDLE_MS: u64 = 60_000;
 
 /// How often it is looked whether the database's file is still there.
 const DATABASE_LOOK: Duration = Duration::from_secs(1);
+
+/// A value in the shared cache is at most this part of what the local one holds: it must fit there beside others.
+const SHARED_VALUE_SHARE: u64 = 16;
+
+/// How long the other nodes have to hear the last of this one.
+const PARTING: Duration = Duration::from_millis(500);
 
 /// How long clients that do not go by themselves hold up the end after the drain's window.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -92,6 +100,7 @@ pub struct Daemon {
     /// Where the values of each strategy come from.
     pub sources: Sources,
     _folder_watch: Option<Watch>,
+    shared: Shared,
     /// The cache.
     pub cache: Cache,
     hot: Option<PathBuf>,
@@ -149,16 +158,25 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let (hub, questions) = HubHandle::new();
     let sources = Sources::new(documents.clone(), hub.clone());
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
+    let heard = Heard::default();
+    let shared = {
+        let _within = runtime.enter();
+        let (heard, strategies) = (heard.clone(), Arc::new(strategies.clone()));
+        let value_bytes_max = usize::try_from(config.cache.bytes_max / SHARED_VALUE_SHARE).unwrap_or(usize::MAX);
+        Shared::start(&config.redis, strategies, value_bytes_max, metrics.clone(), move |said| heard.hear(said))
+            .map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?
+    };
     let (cache, _signals) = Cache::start(cache::Parts {
         settings: config.cache.settings(),
         strategies,
         directory: directory.clone(),
         source: Arc::new(sources.clone()),
-        shared: None,
+        shared: (shared.state() != State::Off).then(|| Arc::new(RedisTier(shared.clone())) as Arc<dyn SharedTier>),
         clock: clock.clone(),
         runtime: runtime.handle().clone(),
         seed: getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?,
     });
+    heard.tell(&cache);
     cache.stop_signals();
     metrics.cache.set(cache.clone());
     let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
@@ -270,6 +288,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         origin,
         sources,
         _folder_watch: folder_watch,
+        shared,
         cache,
         hot,
         drain_window_ms: config.drain.window_ms,
@@ -381,6 +400,7 @@ impl Daemon {
         if let Some(file) = &self.hot {
             cache::warm::save(&self.cache, file);
         }
+        self.runtime.block_on(self.shared.stop(PARTING));
         self.stop_rest.cancel();
         self.runtime.shutdown_timeout(Duration::from_secs(3));
         drop(self.hub);

@@ -46,7 +46,10 @@ impl Cache {
             Invalidation::Key(strategy, id) => {
                 let key = Key { strategy: *strategy, id: id.clone() };
                 let was_here = inner.flights.overtake(&key, || inner.local.remove(&key, inner.now()));
-                (u64::from(was_here), vec![Change::Key(inner.at(&key, &self.place(*strategy, id)))])
+                (
+                    u64::from(was_here),
+                    vec![Change::Key { home: self.place(*strategy, id).home, strategy: *strategy, id: id.clone() }],
+                )
             }
             Invalidation::Floor(floor) => {
                 let home = place::home_of_floor(floor, &inner.directory);

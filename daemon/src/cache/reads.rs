@@ -27,6 +27,7 @@ impl Cache {
         let mut stale = None;
         if !definition.is_sensitive {
             match inner.local.get(&key, inner.now()) {
+                Found::Fresh(hit) | Found::Soft(hit) if inner.is_doubtful(hit.age_ms) => stale = Some(hit),
                 Found::Fresh(hit) => return Ok(self.hit(&key, hit, &want)),
                 Found::Soft(hit) => {
                     inner.refresh(&key, hit.value.clone());
