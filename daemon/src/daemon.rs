@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::boot::Ready;
 use crate::cache::shared::{Shared, State};
 use crate::cache::tier::SharedTier;
+use crate::cache::warm::Hot;
 use crate::cache::{self, Cache, CacheHandle, Heard, Invalidation, RedisTier};
 use crate::config::{self, Config, EngineKind};
 use crate::control::{self, ControlContext, ControlSettings};
@@ -103,7 +104,7 @@ pub struct Daemon {
     shared: Shared,
     /// The cache.
     pub cache: Cache,
-    hot: Option<PathBuf>,
+    hot: Option<Arc<Hot>>,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -251,10 +252,11 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         hosts,
     });
     // A daemon that keeps nothing has nowhere to keep names either.
-    let hot = database.with_file_name(cache::warm::FILE);
-    let hot = (config.cache.warm && config.engine.kind == EngineKind::Embedded).then_some(hot);
-    if let Some(file) = &hot {
-        runtime.spawn(cache::warm::keep_warm(cache.clone(), file.clone(), stop_rest.clone()));
+    let folder = database.parent().filter(|_| config.cache.warm && config.engine.kind == EngineKind::Embedded);
+    let hot = folder.map(|folder| Arc::new(Hot::new(cache.clone(), folder)));
+    if let Some(hot) = hot.clone() {
+        let stop = stop_rest.clone();
+        runtime.spawn(async move { hot.keep(&stop).await });
     }
     if config.engine.kind == EngineKind::Embedded {
         runtime.spawn(watch_database(database, metrics.clone(), stop_rest.clone()));
@@ -397,8 +399,8 @@ impl Daemon {
         let ended = self.core.join();
         // The hub hands over nothing any more: what it did is to be in the folder before the process ends.
         let written = self.runtime.block_on(self.origin.finish());
-        if let Some(file) = &self.hot {
-            cache::warm::save(&self.cache, file);
+        if let Some(hot) = &self.hot {
+            hot.save();
         }
         self.runtime.block_on(self.shared.stop(PARTING));
         self.stop_rest.cancel();

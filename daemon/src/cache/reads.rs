@@ -55,7 +55,7 @@ impl Cache {
     }
 
     fn hit(&self, key: &Key, hit: Hit<Held>, want: &Want) -> Value {
-        self.0.signal(Signal {
+        self.0.signal(|| Signal {
             user: want.user.clone(),
             strategy: key.strategy,
             id: key.id.clone(),
@@ -101,7 +101,7 @@ impl Cache {
             if let Ok(Landed { held: Some(held), took, .. }) = outcome.as_deref()
                 && !inner.strategies.get(key.strategy).is_sensitive
             {
-                inner.signal(Signal {
+                inner.signal(|| Signal {
                     user: want.user.clone(),
                     strategy: key.strategy,
                     id: key.id.clone(),

@@ -277,8 +277,8 @@ impl Inner {
         since != Mono(0) && age_ms > most && self.now().since(since) > most
     }
 
-    pub fn signal(&self, signal: Signal) {
-        if self.is_heard.load(Ordering::Relaxed) && self.signals.try_send(signal).is_err() {
+    pub fn signal(&self, signal: impl FnOnce() -> Signal) {
+        if self.is_heard.load(Ordering::Relaxed) && self.signals.try_send(signal()).is_err() {
             self.signals_dropped.inc();
         }
     }
