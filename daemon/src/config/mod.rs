@@ -16,6 +16,7 @@ pub mod listen;
 mod load;
 pub mod preload;
 mod problem;
+pub mod redis;
 mod relations;
 mod suggest;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use preload::Preload;
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use problem::{Problem, Whence};
+pub use redis::{Redis, RedisMode};
 
 /// The process's environment, as a value: tests bring their own.
 pub type Env = BTreeMap<std::ffi::OsString, std::ffi::OsString>;
@@ -57,6 +59,8 @@ pub struct Config {
     pub origin: Origin,
     /// What origins said, for a while.
     pub cache: Cache,
+    /// The cache's shared tier.
+    pub redis: Redis,
     /// What is loaded before anybody asks.
     pub preload: Preload,
     /// Rooms, presence and delivery.

@@ -38,6 +38,9 @@ pub fn problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
     if let Err(error) = config.cache.strategies() {
         breaches.push(Breach { paths: ["cache.strategies", "cache.strategies"], what: error.to_string() });
     }
+    for (option, what) in config.redis.problems() {
+        breaches.push(Breach { paths: [option, option], what });
+    }
     breaches.into_iter().map(|breach| placed(breach, set_by)).collect()
 }
 

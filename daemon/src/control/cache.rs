@@ -27,7 +27,7 @@ use super::failure::Failure;
 use super::routes::{document, respond};
 use super::server::Server;
 use super::{ASK_TIMEOUT, PAGE_DEFAULT, PAGE_MAX, jobs};
-use crate::cache::{Cache, CacheError, Invalidation, StrategyFigures, Want, warm};
+use crate::cache::{Cache, CacheError, Invalidation, StrategyFigures, Want};
 use crate::jobs::{Item, Kind, Order};
 
 type Answer = Result<Response, Failure>;
@@ -264,10 +264,10 @@ pub(super) async fn warm(
     Input(WarmRequest { reason }): Input<WarmRequest>,
 ) -> Answer {
     let reason = reason.map(check_reason).transpose()?.map(Into::into);
-    let file = server.context.hot_file.clone();
-    let file =
-        file.ok_or_else(|| Failure::new(Code::Refused, "without a data directory it is not known what was hot"))?;
-    let names = tokio::task::spawn_blocking(move || warm::names(&file)).await;
+    let hot = server.context.hot.clone();
+    let hot =
+        hot.ok_or_else(|| Failure::new(Code::Refused, "what is hot is not kept: cache.warm, or a data directory"))?;
+    let names = tokio::task::spawn_blocking(move || hot.names()).await;
     let names = match names {
         Ok(Ok(names)) => names,
         Ok(Err(error)) => return Err(Failure::new(Code::Refused, format!("what was hot is not known: {error}"))),
