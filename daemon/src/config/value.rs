@@ -37,6 +37,8 @@ pub enum Kind {
     Names,
     /// A path of the file system; relative ones start at the file's folder, or where the daemon was started.
     Path,
+    /// A text, which may be empty.
+    Text,
     /// `ADDRESS:PORT`.
     Address,
 }
@@ -76,6 +78,7 @@ impl Key {
                 }
             }
             (Kind::Path, Value::String(text)) if !text.contains('\0') => Ok(value),
+            (Kind::Text, Value::String(text)) if !text.chars().any(char::is_control) => Ok(value),
             (Kind::Address, Value::String(text)) => match address(text) {
                 Some(address) => Ok(Value::String(address.to_string())),
                 None => mismatch(&value),
@@ -101,7 +104,7 @@ impl Key {
                 Some(list @ Value::Array(_)) => list,
                 _ => self.listed(text),
             },
-            Kind::Word(_) | Kind::Path | Kind::Address => match toml() {
+            Kind::Word(_) | Kind::Path | Kind::Text | Kind::Address => match toml() {
                 Some(quoted @ Value::String(_)) => quoted,
                 _ => Value::String(text.to_owned()),
             },
@@ -182,6 +185,7 @@ impl Key {
             }
             Kind::Names => "a list of names".to_owned(),
             Kind::Path => "a path".to_owned(),
+            Kind::Text => "a text".to_owned(),
             Kind::Address => "ADDRESS:PORT such as \"127.0.0.1:8790\" or \"[::1]:8790\"".to_owned(),
         }
     }
