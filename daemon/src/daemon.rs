@@ -18,7 +18,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
-use crate::cache::{self, Cache, CacheHandle, Invalidation};
+use crate::cache::shared::{Shared, State};
+use crate::cache::tier::SharedTier;
+use crate::cache::warm::Hot;
+use crate::cache::{self, Cache, CacheHandle, Heard, Invalidation, RedisTier};
 use crate::config::{self, Config, EngineKind, OriginKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
@@ -59,6 +62,12 @@ const BUILDING_IDLE_MS: u64 = 60_000;
 /// How often it is looked whether the database's file is still there.
 const DATABASE_LOOK: Duration = Duration::from_secs(1);
 
+/// A value in the shared cache is at most this part of what the local one holds: it must fit there beside others.
+const SHARED_VALUE_SHARE: u64 = 16;
+
+/// How long the other nodes have to hear the last of this one.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// How long clients that do not go by themselves hold up the end after the drain's window.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -94,9 +103,10 @@ pub struct Daemon {
     store: Arc<Store>,
     origin: Origin,
     _folder_watch: Option<Watch>,
+    shared: Shared,
     /// The cache.
     pub cache: Cache,
-    hot: Option<PathBuf>,
+    hot: Option<Arc<Hot>>,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -171,16 +181,25 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     );
     metrics.origins.set(sources.clone());
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
+    let heard = Heard::default();
+    let shared = {
+        let _within = runtime.enter();
+        let (heard, strategies) = (heard.clone(), Arc::new(strategies.clone()));
+        let value_bytes_max = usize::try_from(config.cache.bytes_max / SHARED_VALUE_SHARE).unwrap_or(usize::MAX);
+        Shared::start(&config.redis, strategies, value_bytes_max, metrics.clone(), move |said| heard.hear(said))
+            .map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?
+    };
     let (cache, _signals) = Cache::start(cache::Parts {
         settings: config.cache.settings(),
         strategies,
         directory: directory.clone(),
         source: Arc::new(sources),
-        shared: None,
+        shared: (shared.state() != State::Off).then(|| Arc::new(RedisTier(shared.clone())) as Arc<dyn SharedTier>),
         clock: clock.clone(),
         runtime: runtime.handle().clone(),
         seed: getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?,
     });
+    heard.tell(&cache);
     cache.stop_signals();
     metrics.cache.set(cache.clone());
     let folder_watch = folder.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
@@ -255,10 +274,11 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         hosts,
     });
     // A daemon that keeps nothing has nowhere to keep names either.
-    let hot = database.with_file_name(cache::warm::FILE);
-    let hot = (config.cache.warm && config.engine.kind == EngineKind::Embedded).then_some(hot);
-    if let Some(file) = &hot {
-        runtime.spawn(cache::warm::keep_warm(cache.clone(), file.clone(), stop_rest.clone()));
+    let folder = database.parent().filter(|_| config.cache.warm && config.engine.kind == EngineKind::Embedded);
+    let hot = folder.map(|folder| Arc::new(Hot::new(cache.clone(), folder)));
+    if let Some(hot) = hot.clone() {
+        let stop = stop_rest.clone();
+        runtime.spawn(async move { hot.keep(&stop).await });
     }
     if config.engine.kind == EngineKind::Embedded {
         runtime.spawn(watch_database(database, metrics.clone(), stop_rest.clone()));
@@ -291,6 +311,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         store,
         origin,
         _folder_watch: folder_watch,
+        shared,
         cache,
         hot,
         drain_window_ms: config.drain.window_ms,
@@ -414,9 +435,10 @@ impl Daemon {
         let ended = self.core.join();
         // The hub hands over nothing any more: what it did is to be in the folder before the process ends.
         let written = self.runtime.block_on(self.origin.finish());
-        if let Some(file) = &self.hot {
-            cache::warm::save(&self.cache, file);
+        if let Some(hot) = &self.hot {
+            hot.save();
         }
+        self.runtime.block_on(self.shared.stop(PARTING));
         self.stop_rest.cancel();
         self.runtime.shutdown_timeout(Duration::from_secs(3));
         drop(self.hub);

@@ -22,6 +22,8 @@ pub struct Key {
 
 /// The bound of every count of bytes.
 const GIB: u64 = 1 << 30;
+/// The longest address, or part of one.
+const ADDRESS_BYTES_MAX: usize = 2048;
 /// The bound of every short time.
 const HOUR_MS: u64 = 3_600_000;
 /// The bound of every long time.
@@ -55,8 +57,8 @@ pub const KEYS: &[Key] = &[
     key("origin.path", Kind::Path),
     key("origin.write_back", Kind::Flag),
     key("origin.write_back_ms", Kind::Integer(1, HOUR_MS)),
-    key("origin.http.url", Kind::Text),
-    key("origin.http.directory_url", Kind::Text),
+    key("origin.http.url", Kind::Text(ADDRESS_BYTES_MAX)),
+    key("origin.http.directory_url", Kind::Text(ADDRESS_BYTES_MAX)),
     key("origin.http.directory_wait_ms", Kind::Integer(0, HOUR_MS)),
     key("origin.http.token_file", Kind::Path),
     key("origin.http.ca_file", Kind::Path),
@@ -64,12 +66,21 @@ pub const KEYS: &[Key] = &[
     key("origin.http.retries", Kind::Integer(0, 10)),
     key("origin.http.requests_max", Kind::Integer(1, 1024)),
     key("origin.http.answer_bytes_max", Kind::Integer(1024, GIB)),
-    key("origin.http.values.*.url", Kind::Text),
-    key("origin.http.values.*.pointer", Kind::Text),
-    key("origin.http.values.*.write_url", Kind::Text),
-    key("origin.http.documents.*.url", Kind::Text),
-    key("origin.http.documents.*.pointer", Kind::Text),
-    key("origin.http.documents.*.write_url", Kind::Text),
+    key("origin.http.values.*.url", Kind::Text(ADDRESS_BYTES_MAX)),
+    key("origin.http.values.*.pointer", Kind::Text(ADDRESS_BYTES_MAX)),
+    key("origin.http.values.*.write_url", Kind::Text(ADDRESS_BYTES_MAX)),
+    key("origin.http.documents.*.url", Kind::Text(ADDRESS_BYTES_MAX)),
+    key("origin.http.documents.*.pointer", Kind::Text(ADDRESS_BYTES_MAX)),
+    key("origin.http.documents.*.write_url", Kind::Text(ADDRESS_BYTES_MAX)),
+    key("redis.mode", Kind::Word(&["single", "cluster", "sentinel"])),
+    key("redis.urls", Kind::Names),
+    key("redis.sentinel_master", Kind::Text(256)),
+    key("redis.username", Kind::Text(256)),
+    key("redis.password_file", Kind::Path),
+    key("redis.ca_file", Kind::Path),
+    key("redis.prefix", Kind::Text(32)),
+    key("redis.timeout_ms", Kind::Integer(1, 10_000)),
+    key("redis.connect_timeout_ms", Kind::Integer(10, 60_000)),
     key("hub.ping_ms", Kind::Integer(100, HOUR_MS)),
     key("hub.pong_ms", Kind::Integer(50, HOUR_MS)),
     key("hub.presence_diff_ms", Kind::Integer(1, 10_000)),

@@ -16,6 +16,7 @@ pub mod listen;
 mod load;
 pub mod origin;
 mod problem;
+pub mod redis;
 mod relations;
 mod suggest;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use editing::{Conflicts, Edits};
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use origin::{HttpOrigin, HttpPlace, Origin, OriginKind};
 pub use problem::{Problem, Whence};
+pub use redis::{Redis, RedisMode};
 
 /// The process's environment, as a value: tests bring their own.
 pub type Env = BTreeMap<std::ffi::OsString, std::ffi::OsString>;
@@ -57,6 +59,8 @@ pub struct Config {
     pub origin: Origin,
     /// What origins said, for a while.
     pub cache: Cache,
+    /// The cache's shared tier.
+    pub redis: Redis,
     /// Rooms, presence and delivery.
     pub hub: Hub,
     /// Editing locks.

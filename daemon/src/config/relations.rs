@@ -39,6 +39,9 @@ pub fn problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
     if let Err(error) = config.cache.strategies() {
         breaches.push(Breach { paths: ["cache.strategies", "cache.strategies"], what: error.to_string() });
     }
+    for (option, what) in config.redis.problems() {
+        breaches.push(Breach { paths: [option, option], what });
+    }
     let addresses = config.origin.bad_addresses().into_iter().map(|(option, what)| {
         let whence = set_by.get(&option).cloned().unwrap_or(Whence::Default);
         Problem { whence, what: format!("`{option}`: {what}"), hint: None }
