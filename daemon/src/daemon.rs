@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use arxosrt_core::building::{LockSettings, Settings as BuildingSettings};
+use arxosrt_core::directory::Directory;
 use arxosrt_core::id::RoomId;
 use arxosrt_core::lock::LockType;
 use arxosrt_core::time::Wall;
@@ -22,7 +23,7 @@ use crate::cache::shared::{Shared, State};
 use crate::cache::tier::SharedTier;
 use crate::cache::warm::Hot;
 use crate::cache::{self, Cache, CacheHandle, Heard, Invalidation, RedisTier};
-use crate::config::{self, Config, EngineKind};
+use crate::config::{self, Config, EngineKind, OriginKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
 use crate::http::serve::{Rewind, serve_connection};
@@ -36,9 +37,12 @@ use crate::jobs::loader::CacheLoader;
 use crate::jobs::{Item, Jobs, Kind, Order};
 use crate::metrics::Metrics;
 use crate::origin;
+use crate::origin::directory_source::DirectorySource;
 use crate::origin::documents::Documents;
+use crate::origin::http::{self, HttpDocuments, HttpSource, Service};
 use crate::origin::service::{Origin, OriginSettings};
 use crate::origin::sources::Sources;
+use crate::origin::store::DocumentStore;
 use crate::origin::watch::{Changed, Watch};
 use crate::preload::{self, Signals};
 use crate::records::StoreRecords;
@@ -105,8 +109,6 @@ pub struct Daemon {
     stop_rest: CancellationToken,
     store: Arc<Store>,
     origin: Origin,
-    /// Where the values of each strategy come from.
-    pub sources: Sources,
     _folder_watch: Option<Watch>,
     shared: Shared,
     /// The cache.
@@ -157,17 +159,37 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
 
     let hosts = Hosts::new(&config.http.allowed_hosts, !config::listen::is_loopback(config.http.listen.ip()));
     let metrics = Arc::new(Metrics::new());
+    let service = match config.origin.uses_http() {
+        true => Some(Service::new(&config.origin.http).map_err(|e| StartError::new(Exit::Config, e))?),
+        false => None,
+    };
+    let directory = match service.as_ref().filter(|_| config.origin.kind == OriginKind::Http) {
+        Some(service) => runtime.block_on(listed_buildings(service)),
+        None => directory,
+    };
     let directory = Arc::new(directory);
+    let folder = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
+    let folder = folder.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
+    let documents = match (config.origin.kind, &folder, &service) {
+        (OriginKind::Directory, Some(folder), _) => Some(DocumentStore::Folder(folder.clone())),
+        (OriginKind::Http, _, Some(service)) => {
+            Some(DocumentStore::Http(Arc::new(HttpDocuments::new(service.clone(), directory.clone()))))
+        }
+        _ => None,
+    };
     let settings = OriginSettings {
         write_back: config.origin.write_back,
         window: Duration::from_millis(config.origin.write_back_ms),
     };
-    let documents = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
-    let documents = documents.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
+    let has_documents = documents.is_some();
     let (origin, origin_handle, origin_answers) =
-        origin::service::start(runtime.handle(), settings, documents.clone(), metrics.clone());
+        origin::service::start(runtime.handle(), settings, documents, metrics.clone());
     let (hub, questions) = HubHandle::new();
-    let sources = Sources::new(documents.clone(), hub.clone());
+    let sources = Sources::new(
+        folder.clone().map(|folder| DirectorySource::new(folder, hub.clone())),
+        service.map(|service| HttpSource::new(service, directory.clone(), hub.clone(), has_documents)),
+    );
+    metrics.origins.set(sources.clone());
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
     let seed = getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?;
     let heard = Heard::default();
@@ -182,7 +204,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         settings: config.cache.settings(),
         strategies,
         directory: directory.clone(),
-        source: Arc::new(sources.clone()),
+        source: Arc::new(sources),
         shared: (shared.state() != State::Off).then(|| Arc::new(RedisTier(shared.clone())) as Arc<dyn SharedTier>),
         clock: clock.clone(),
         runtime: runtime.handle().clone(),
@@ -215,7 +237,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         },
     );
     let floors = directory.clone();
-    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
+    let folder_watch = folder.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
@@ -329,7 +351,6 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_rest,
         store,
         origin,
-        sources,
         _folder_watch: folder_watch,
         shared,
         cache,
@@ -356,6 +377,21 @@ fn preload_floor(jobs: &Jobs, runtime: &tokio::runtime::Handle, floor: &RoomId) 
     };
     if let Err(error) = jobs.start(order) {
         tracing::warn!(%floor, %error, "a floor is not preloaded");
+    }
+}
+
+/// The buildings that the service lists.
+async fn listed_buildings(service: &Service) -> Directory {
+    match http::buildings::read(service).await {
+        Ok(directory) => {
+            let counts = directory.counts();
+            tracing::info!(buildings = counts.buildings, floors = counts.floors, "list of buildings read");
+            directory
+        }
+        Err(why) => {
+            tracing::warn!(why, "no building is known until the next start: every room is a building of its own");
+            Directory::default()
+        }
     }
 }
 

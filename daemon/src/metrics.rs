@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod instruments;
 pub mod labels;
+pub mod origins;
 
 mod exposition;
 
@@ -182,6 +183,8 @@ pub struct Metrics {
     pub buildings_closed: Gauge,
     /// 1 while clients are sent away before a stop.
     pub draining: Gauge,
+    /// How the origins fare.
+    pub origins: origins::OriginsSource,
     /// What the cache counts itself.
     pub cache: cache::CacheSource,
 }
@@ -249,6 +252,7 @@ impl Metrics {
             store_lost: Gauge::new(),
             buildings_closed: Gauge::new(),
             draining: Gauge::new(),
+            origins: origins::OriginsSource::default(),
             cache: cache::CacheSource::default(),
         }
     }

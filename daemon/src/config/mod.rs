@@ -14,6 +14,7 @@ pub mod keys;
 mod layers;
 pub mod listen;
 mod load;
+pub mod origin;
 pub mod preload;
 mod problem;
 pub mod redis;
@@ -35,6 +36,7 @@ pub use editing::{Conflicts, Edits};
 pub use preload::Preload;
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
+pub use origin::{HttpOrigin, HttpPlace, Origin, OriginKind};
 pub use problem::{Problem, Whence};
 pub use redis::{Redis, RedisMode};
 
@@ -188,37 +190,6 @@ pub enum EngineKind {
     Embedded,
     /// Nobody: all is gone with the process.
     Memory,
-}
-
-/// Where building data comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Origin {
-    /// What kind of place it is.
-    pub kind: OriginKind,
-    /// The folder of buildings, for [`OriginKind::Directory`].
-    pub path: PathBuf,
-    /// Whether edits are written back to it.
-    pub write_back: bool,
-    /// For how long edits are gathered before they are written.
-    pub write_back_ms: u64,
-}
-
-impl Default for Origin {
-    fn default() -> Self {
-        Origin { kind: OriginKind::default(), path: PathBuf::from("sample"), write_back: true, write_back_ms: 500 }
-    }
-}
-
-/// What kind of place building data comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OriginKind {
-    /// A folder of JSON files.
-    #[default]
-    Directory,
-    /// Nowhere: every room is a building of its own.
-    None,
 }
 
 /// Rooms, presence and delivery.

@@ -282,6 +282,7 @@ fn status(facts: &Facts) -> Status {
         buildings_closed: 0,
         closed: Vec::new(),
         directory: Default::default(),
+        origins: Vec::new(),
         last_token: 8,
     }
 }

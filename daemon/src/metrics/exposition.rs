@@ -72,11 +72,11 @@ impl Collector for Metrics {
         page.counter("commit_failures", "Commits that failed", &self.commit_failures)?;
         page.spans("turn", "One turn of the hub", &self.turn)?;
         page.sizes("turn_messages", "Messages handled in one turn of the hub", &self.turn_messages)?;
-        page.gauge("origin_pending", "Documents not in the folder of buildings yet", &self.origin_pending)?;
-        page.counter("origin_written", "Documents written to the folder of buildings", &self.origin_written)?;
+        page.gauge("origin_pending", "Documents not in the origin yet", &self.origin_pending)?;
+        page.counter("origin_written", "Documents written to the origin", &self.origin_written)?;
         page.counter("origin_write_failures", "Attempts to write there that failed", &self.origin_write_failures)?;
         page.counter("origin_diverged", "Documents that somebody else had changed there", &self.origin_diverged)?;
-        page.spans("origin_load", "One document out of the folder of buildings", &self.origin_load)?;
+        page.spans("origin_load", "One document out of the origin", &self.origin_load)?;
         page.counter("origin_load_failures", "Documents that could not be loaded", &self.origin_load_failures)?;
         page.gauge("redis_up", "1 while Redis is used", &self.redis_up)?;
         page.counter("redis_connects", "Connections to Redis that came into use", &self.redis_connects)?;
@@ -99,6 +99,7 @@ impl Collector for Metrics {
             &self.buildings_closed,
         )?;
         page.gauge("draining", "1 while clients are sent away before a stop", &self.draining)?;
+        self.origins.encode(&mut page)?;
         self.cache.encode(&mut page)?;
         page.build()?;
         page.process()
