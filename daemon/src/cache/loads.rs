@@ -4,12 +4,11 @@
 //! then the origin. Then it lands: the value is installed, if nothing has overtaken it, and those who wait are told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arxosrt_core::cache::place::Placed;
 use arxosrt_core::cache::{Entry, EntryId, Key, Put, Strategy, StrategyId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::flights::{Boarded, FLIGHTS_MAX, Lead, Waiting};
@@ -319,63 +318,5 @@ pub(super) fn stored(
         hard_ms: if held.is_some() { ttl_ms + strategy.stale_ms } else { ttl_ms },
         negative: held.is_none(),
         load_cost_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-    }
-}
-
-/// One permit of the budget, in bytes.
-const UNIT: u64 = 1024;
-
-/// What a load is expected to bring as long as none of its strategy has been seen.
-const EXPECTED_FIRST: u64 = 64 * 1024;
-
-/// Room for what loads bring. A load begins when there is room for twice what its like have brought on average; if it
-/// brings more, that counts at once, and the next ones wait for it.
-pub(super) struct Budget {
-    units: Semaphore,
-    units_max: u32,
-    expected: Box<[AtomicU64]>,
-}
-
-/// Room that a load holds.
-pub(super) struct Room<'a> {
-    budget: &'a Budget,
-    strategy: StrategyId,
-    held: SemaphorePermit<'a>,
-    /// Units that it holds beyond those.
-    more: usize,
-}
-
-impl Budget {
-    pub fn new(bytes_max: u64, strategies: usize) -> Budget {
-        let units_max = u32::try_from(bytes_max / UNIT).unwrap_or(u32::MAX).max(1);
-        Budget {
-            units: Semaphore::new(units_max as usize),
-            units_max,
-            expected: (0..strategies).map(|_| AtomicU64::new(EXPECTED_FIRST)).collect(),
-        }
-    }
-
-    pub async fn room(&self, strategy: StrategyId) -> Room<'_> {
-        let expected = self.expected[usize::from(strategy.0)].load(Ordering::Relaxed);
-        let units = u32::try_from(2 * expected / UNIT + 1).unwrap_or(u32::MAX).min(self.units_max);
-        let held = self.units.acquire_many(units).await.expect("it is never closed");
-        Room { budget: self, strategy, held, more: 0 }
-    }
-}
-
-impl Room<'_> {
-    /// What came is this large.
-    pub fn holds(&mut self, bytes: u64) {
-        let expected = &self.budget.expected[usize::from(self.strategy.0)];
-        let before = expected.load(Ordering::Relaxed);
-        expected.store((before * 7 + bytes) / 8, Ordering::Relaxed);
-        let beyond = (bytes / UNIT + 1).saturating_sub(self.held.num_permits() as u64);
-        self.more = self.budget.units.forget_permits(usize::try_from(beyond).unwrap_or(usize::MAX));
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.budget.units.add_permits(self.more);
     }
 }

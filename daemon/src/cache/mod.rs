@@ -20,6 +20,7 @@
 //! it. Values are held here as they are served: unpacking costs more than this process's memory is worth, and the shared
 //! tier packs what it sends.
 
+mod budget;
 pub mod etag;
 pub mod figures;
 mod flights;
@@ -28,7 +29,6 @@ mod handle;
 mod invalidate;
 mod jitter;
 mod loads;
-mod no_source;
 mod nodes;
 mod reads;
 mod service;
@@ -44,7 +44,6 @@ pub use figures::{CacheFigures, StrategyFigures};
 pub use handle::CacheHandle;
 pub use invalidate::{Invalidated, Invalidation};
 pub use loads::{Preloaded, Refusal};
-pub use no_source::NoSource;
 pub use nodes::{Heard, RedisTier};
 pub use service::{Cache, CacheSettings, Parts, SIGNALS_MAX, Signal};
 pub use value::{CacheError, ServedFrom, Value, Want, WriteIf, Written};

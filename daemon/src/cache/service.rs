@@ -14,10 +14,10 @@ use arxosrt_core::time::Mono;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
+use super::budget::Budget;
 use super::figures::{CacheFigures, Count, Counts, StrategyFigures};
 use super::flights::Flights;
 use super::jitter::Jitter;
-use super::loads::Budget;
 use super::tier::{At, SharedTier};
 use super::value::Held;
 use crate::hub::Clock;

@@ -176,17 +176,19 @@ pub fn is_section(path: &str) -> bool {
     KEYS.iter().any(|key| matches(&key.path, path) == Some(Match::Start))
 }
 
-/// The names right under `section` (`""` for the sections themselves). Where any name may be, those that are there from
-/// the start.
+/// Is `path` a section whose name whoever configures has chosen?
+pub fn is_chosen(path: &str) -> bool {
+    let depth = path.split('.').count();
+    let is_such = |key: &Key| key.path.split('.').nth(depth - 1) == Some(ANY);
+    KEYS.iter().any(|key| matches(&key.path, path) == Some(Match::Start) && is_such(key))
+}
+
+/// The names right under `section` (`""` for the sections themselves).
 pub fn names_in(section: &str) -> Vec<&'static str> {
     let depth = if section.is_empty() { 0 } else { section.split('.').count() };
     let is_in = |key: &&Key| section.is_empty() || matches(&key.path, section) == Some(Match::Start);
     let mut names: Vec<&str> = KEYS.iter().filter(is_in).filter_map(|key| row(key).split('.').nth(depth)).collect();
     names.dedup();
-    if names == [ANY] {
-        // They are told apart by what they are called, not by what they are called in the table.
-        names = KNOWN_STRATEGIES.to_vec();
-    }
     names
 }
 
@@ -223,10 +225,6 @@ pub fn env_name(path: &str) -> String {
 
 /// The prefix of the environment variables that set options.
 pub const ENV_PREFIX: &str = "ARXOSRT_";
-
-/// The strategies that can be meant where any name is allowed.
-const KNOWN_STRATEGIES: [&str; 7] =
-    ["floor_data", "object_data", "route_data", "grid_calibration", "analytics_data", "user_session", "search_results"];
 
 /// How a path fits a row.
 #[derive(PartialEq, Eq)]
@@ -315,9 +313,10 @@ mod tests {
     #[test]
     fn every_default_lies_within_its_own_bounds() {
         let tree = toml::Table::try_from(Config::default()).unwrap();
+        let known = arxosrt_core::cache::Strategies::known();
         for key in KEYS {
             let paths = match key.path.contains(ANY) {
-                true => KNOWN_STRATEGIES.map(|name| key.path.replace(ANY, name)).to_vec(),
+                true => known.iter().map(|known| key.path.replace(ANY, &known.name)).collect(),
                 false => vec![key.path.to_string()],
             };
             for path in paths {
@@ -359,8 +358,5 @@ mod tests {
         }
         assert_eq!(of_env("ARXOSRT_CACHE__STRATEGIES__WEATHER__TTL_S").unwrap().path, "cache.strategies.weather.ttl_s");
         assert_eq!(nearest_to("cache.strategies.weather.tll_s").as_deref(), Some("cache.strategies.weather.ttl_s"));
-        let known: Vec<String> =
-            arxosrt_core::cache::Strategies::known().iter().map(|known| known.name.to_string()).collect();
-        assert_eq!(KNOWN_STRATEGIES.to_vec(), known);
     }
 }

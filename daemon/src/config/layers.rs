@@ -62,7 +62,13 @@ impl Layers {
                         Err(what) => self.problem(whence, format!("`{path}` {what}"), None),
                     }
                 }
-                (None, DeValue::Table(inner)) if keys::is_section(&path) => self.add_table(&path, inner, place),
+                (None, DeValue::Table(inner)) if keys::is_section(&path) => {
+                    if inner.is_empty() && keys::is_chosen(&path) {
+                        // Naming a section is saying something, even if nothing stands in it.
+                        insert(&mut self.tree, &path, Value::Table(toml::Table::new()));
+                    }
+                    self.add_table(&path, inner, place);
+                }
                 (None, found) if keys::is_section(&path) => {
                     let what = format!("`{path}` is a section, not a single {}", found.type_str());
                     self.problem(place(value.span().start), what, Some(format!("write [{path}] on a line of its own")));

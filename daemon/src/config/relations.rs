@@ -3,6 +3,9 @@
 //! A relation whose breach would make the daemon do something other than it says is a problem. One that only makes an
 //! option without effect is a warning: a lease shorter than its warning time is a good configuration for a test.
 
+use arxosrt_core::cache::Strategies;
+
+use super::suggest::nearest;
 use super::{Config, Problem, SetBy, Whence};
 use crate::origin::http::template::Base;
 
@@ -65,6 +68,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
             "`limits.metadata_bytes` is {} bytes but no message may exceed `limits.message_bytes`, {} bytes",
             limits.metadata_bytes, limits.message_bytes
         ));
+    }
+    let known = Strategies::known();
+    let is_known = |name: &str| known.iter().any(|strategy| &*strategy.name == name);
+    for name in config.cache.strategies.0.keys().filter(|name| !is_known(name)) {
+        // A slip declares a strategy that nobody asks for, and what was meant stays as it is.
+        if let Some(meant) = nearest(name, known.iter().map(|strategy| &*strategy.name)) {
+            warnings.push(format!("`cache.strategies.{name}` declares another strategy; did you mean `{meant}`?"));
+        }
     }
     let longest = locks.ttl_by_type.values().copied().chain([locks.ttl_s]).max().unwrap_or(locks.ttl_s);
     if longest > locks.max_hold_s {

@@ -242,6 +242,44 @@ fn short_leases_for_tests_are_no_problem() {
 }
 
 #[test]
+fn what_is_wrong_within_a_section_that_somebody_names_is_told_like_anything_else() {
+    let setup = Setup {
+        file: "\
+[cache.strategies.floor_data]
+tll_s = 5
+ttl_s = 0
+[cache.strategies.Weather]
+ttl_s = 5
+[cache.strategies]
+tides = 5
+",
+        env: &[("ARXOSRT_CACHE__STRATEGIES__FLOOR_DATA__PRIORITY", "hihg")],
+        set: &["cache.strategies.weather.preload=perhaps"],
+    };
+    let found = setup.problems();
+    let wanted = [
+        "a.toml:2:1: unknown option `cache.strategies.floor_data.tll_s`; did you mean `cache.strategies.floor_data.ttl_s`?",
+        "a.toml:3:9: `cache.strategies.floor_data.ttl_s` is 0 s, the least allowed is 1 s",
+        "a.toml:4:19: unknown section `cache.strategies.Weather`; \"Weather\" cannot name a strategy: \
+         1 to 64 lower-case letters, digits and underscores can",
+        "a.toml:7:9: `cache.strategies.tides` is a section, not a single integer; \
+         write [cache.strategies.tides] on a line of its own",
+        "$ARXOSRT_CACHE__STRATEGIES__FLOOR_DATA__PRIORITY: `cache.strategies.floor_data.priority` must be \"low\", \
+         \"medium\", \"high\" or \"critical\", not \"hihg\"; did you mean \"high\"?",
+        "--set cache.strategies.weather.preload: `cache.strategies.weather.preload` must be true or false, not \"perhaps\"",
+    ];
+    assert_eq!(found, wanted, "\n{}", found.join("\n"));
+    let mut setup = file("[cache.strategies.flor_data]\nttl_s = 5\n");
+    setup.env = &[("ARXOSRT_CACHE__STRATEGIES__WEATHER__TTL_S", "7")];
+    let loaded = setup.load().unwrap();
+    assert_eq!(loaded.warnings, ["`cache.strategies.flor_data` declares another strategy; did you mean `floor_data`?"]);
+    assert_eq!(loaded.config.cache.strategies.0["weather"].ttl_s, 7);
+    assert_eq!(loaded.config.cache.strategies.0["floor_data"].ttl_s, 3600);
+    let many: String = (0..60).map(|n| format!("[cache.strategies.s{n}]\n")).collect();
+    assert_eq!(file(&many).problems(), ["default: there are 67 strategies, at most 64 may be"]);
+}
+
+#[test]
 fn options_without_effect_are_warnings() {
     let set = ["limits.message_bytes=2048", "hub.outbox_bytes_max=4096", "locks.max_hold_s=100"];
     let loaded = Setup { set: &set, env: &[("ARXOSRT_HTTP_LISTEN", "x")], ..Setup::default() }.load().unwrap();
