@@ -86,8 +86,7 @@ async fn a_password_is_read_from_its_file_and_read_again_when_it_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "wrong\n").unwrap();
-    let redis =
-        Redis::with(&["--user", "default on nopass ~* &* +@all", "--user", "cache on >geheim ~arx:* &arx:* +@all"]);
+    let redis = Redis::with(&["--user", "cache", "on", ">geheim", "~arx:*", "&arx:*", "+@all"]);
     let config =
         Config { urls: vec![redis.url()], username: "cache".into(), password_file: file.clone(), ..Config::default() };
     let node = Node::with(config);
