@@ -133,6 +133,26 @@ async fn what_redis_has_lost_is_never_valid_again() {
 }
 
 #[tokio::test]
+async fn a_redis_that_takes_nothing_more_is_still_read_and_never_wrongly() {
+    let redis = Redis::start();
+    let node = Node::up(&redis.url()).await;
+    let (one, two) = (at("b1", "floor:1", &["floor:1"]), at("b1", "floor:2", &["floor:2"]));
+    node.until_filled(&one, "v").await;
+    node.until_filled(&two, "v").await;
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let ticket = node.shared.invalidate(vec![tag("b1", "floor:1")]);
+    for _ in 0..20 {
+        assert!(!matches!(node.shared.get(&one).await, Read::Hit(_)), "it is invalid, whether redis knows it or not");
+        assert!(matches!(node.shared.get(&at("b1", "floor:3", &["floor:3"])).await, Read::Down));
+        assert_eq!(node.text(&two).await.as_deref(), Some("v"));
+    }
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert!(ticket.told(PATIENCE).await);
+    node.until_filled(&one, "new").await;
+    assert_eq!(node.text(&one).await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
 async fn two_nodes_that_load_and_invalidate_as_they_like_never_leave_an_old_value() {
     // The origin is a number that only grows; whoever raises it invalidates. No read that begins after that may be lower.
     let redis = Redis::start();

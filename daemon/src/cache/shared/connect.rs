@@ -234,15 +234,14 @@ impl Route {
                 epoch if epoch == *known => Ok(()),
                 _ => Err(LinkError::Moved),
             },
-            Watched::Master(known) => {
-                let access = Access::read(&self.config).await?;
-                match self.ask_sentinels(&access).await {
-                    Ok(addr) if addr == *known => Ok(()),
-                    Ok(_) => Err(LinkError::Moved),
-                    // No sentinel answers: the master may still be the master.
-                    Err(_) => Ok(()),
-                }
-            }
+            // When no sentinel can be asked the master may still be the master.
+            Watched::Master(known) => match Access::read(&self.config).await {
+                Ok(access) => match self.ask_sentinels(&access).await {
+                    Ok(addr) if addr != *known => Err(LinkError::Moved),
+                    Ok(_) | Err(_) => Ok(()),
+                },
+                Err(_) => Ok(()),
+            },
         }
     }
 
