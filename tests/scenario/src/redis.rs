@@ -3,6 +3,7 @@
 //! Each server is a child with a folder of its own, and is killed when it is dropped, by its process id. The program is
 //! `redis-server` of the path, or what `REDIS_SERVER` names.
 
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -73,11 +74,11 @@ impl Redis {
         });
         self.child = Some(child);
         let over = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !answers(self.port) {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(ended.is_none(), "redis-server ended: {}", log());
-            assert!(Instant::now() < over, "redis-server does not listen: {}", log());
+            assert!(Instant::now() < over, "redis-server does not answer: {}", log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -250,6 +251,17 @@ fn sentinel(master: &Redis) -> Redis {
     );
     std::fs::write(folder.path().join("sentinel.conf"), config).expect("a sentinel's configuration");
     Redis::launch(port, vec!["sentinel.conf".to_owned(), "--sentinel".to_owned()], folder)
+}
+
+/// Whatever it says, it says something: one that only listens may be about to end.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PING\r\n")?;
+        stream.read_exact(&mut [0])
+    };
+    ask().is_ok()
 }
 
 /// A port that nobody has. A cluster's node needs the one 10,000 above it too.

@@ -9,6 +9,8 @@ use arxosrtd::cache::shared::{At, Captured, Change, Incoming, Read, Shared, Stat
 use arxosrtd::config::{Redis as Config, RedisMode};
 use arxosrtd::metrics::Metrics;
 
+use tokio::sync::Notify;
+
 use crate::PATIENCE;
 
 /// The largest value in these tests.
@@ -20,7 +22,14 @@ pub struct Node {
     pub shared: Shared,
     /// What it counts.
     pub metrics: Arc<Metrics>,
-    heard: Arc<Mutex<Vec<Incoming>>>,
+    heard: Arc<Heard>,
+}
+
+/// What a node heard.
+#[derive(Default)]
+struct Heard {
+    all: Mutex<Vec<Incoming>>,
+    more: Notify,
 }
 
 impl Node {
@@ -36,11 +45,14 @@ impl Node {
 
     /// A node with any configuration.
     pub fn with(config: Config) -> Node {
-        let heard: Arc<Mutex<Vec<Incoming>>> = Arc::default();
+        let heard: Arc<Heard> = Arc::default();
         let metrics = Arc::new(Metrics::new());
         let strategies = Arc::new(Strategies::new(Strategies::known()).expect("the known strategies are good"));
         let into = heard.clone();
-        let hear = move |incoming| into.lock().expect("nobody panics with it").push(incoming);
+        let hear = move |incoming| {
+            into.all.lock().expect("nobody panics with it").push(incoming);
+            into.more.notify_one();
+        };
         let shared = Shared::start(&config, strategies, VALUE_BYTES_MAX, metrics.clone(), hear).expect("it starts");
         Node { shared, metrics, heard }
     }
@@ -65,15 +77,17 @@ impl Node {
 
     /// Everything heard since this was last asked.
     pub fn heard(&self) -> Vec<Incoming> {
-        std::mem::take(&mut *self.heard.lock().expect("nobody panics with it"))
+        std::mem::take(&mut *self.heard.all.lock().expect("nobody panics with it"))
     }
 
     /// Waits until this was heard.
     pub async fn until_heard(&self, what: &Incoming) {
-        crate::until(&format!("{what:?} is heard"), async || {
-            self.heard.lock().expect("nobody panics with it").contains(what).then_some(())
-        })
-        .await;
+        let heard = async {
+            while !self.heard.all.lock().expect("nobody panics with it").contains(what) {
+                self.heard.more.notified().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, heard).await.is_ok(), "{what:?} was not heard within {PATIENCE:?}");
     }
 
     /// Loads and installs a value; what a load brings is `text`.

@@ -269,6 +269,15 @@ async fn a_cluster_goes_on_with_the_replica_of_a_master_that_dies() {
     cluster.until_whole().await;
     // Whatever happens meanwhile, both are up again and know of each other.
     both_hear_each_other(&a, &b).await;
+    // A master that hands over in good order is noticed too: what it confirmed last is told again.
+    a.heard();
+    let other = (dead + 1) % 3;
+    arxosrt_scenario::until("the replica takes over", async || {
+        cluster.nodes[other + 3].try_ask::<()>(&["CLUSTER", "FAILOVER"]).await.ok()
+    })
+    .await;
+    a.until_heard(&Incoming::Up).await;
+    both_hear_each_other(&a, &b).await;
 }
 
 /// Both nodes hear each other again.

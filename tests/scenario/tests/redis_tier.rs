@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arxosrt_core::cache::StrategyId;
 use arxosrt_scenario::PATIENCE;
@@ -86,7 +86,7 @@ async fn a_load_that_began_before_an_invalidation_is_not_installed() {
             assert!(put == Written::Outdated || matches!(change, Change::Strategy(_) | Change::All), "{change:?}");
             assert_eq!(invalidator.text(&floor).await, None, "{change:?}");
             loader.until_filled(&floor, "new").await;
-            if let Change::Strategy(_) | Change::All = change {
+            if matches!(change, Change::Strategy(_) | Change::All) && !std::ptr::eq(loader, invalidator) {
                 loader.until_heard(&Incoming::Invalidated(change.clone())).await;
             }
             loader.until_filled(&floor, "new").await;
@@ -133,25 +133,48 @@ async fn what_redis_has_lost_is_never_valid_again() {
 }
 
 #[tokio::test]
+async fn a_redis_that_takes_nothing_more_is_still_read_and_never_wrongly() {
+    let redis = Redis::start();
+    let node = Node::up(&redis.url()).await;
+    let (one, two) = (at("b1", "floor:1", &["floor:1"]), at("b1", "floor:2", &["floor:2"]));
+    node.until_filled(&one, "v").await;
+    node.until_filled(&two, "v").await;
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let ticket = node.shared.invalidate(vec![tag("b1", "floor:1")]);
+    for _ in 0..20 {
+        assert!(!matches!(node.shared.get(&one).await, Read::Hit(_)), "it is invalid, whether redis knows it or not");
+        assert!(matches!(node.shared.get(&at("b1", "floor:3", &["floor:3"])).await, Read::Down));
+        assert_eq!(node.text(&two).await.as_deref(), Some("v"));
+    }
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert!(ticket.told(PATIENCE).await);
+    node.until_filled(&one, "new").await;
+    assert_eq!(node.text(&one).await.as_deref(), Some("new"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_that_load_and_invalidate_as_they_like_never_leave_an_old_value() {
     // The origin is a number that only grows; whoever raises it invalidates. No read that begins after that may be lower.
     let redis = Redis::start();
     let (a, b) = (Arc::new(Node::up(&redis.url()).await), Arc::new(Node::up(&redis.url()).await));
     let (origin, told) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let floor = at("b1", "floor:1", &["floor:1"]);
-    let over = Instant::now() + Duration::from_secs(2);
+    let reads = Arc::new(AtomicU64::new(0));
     let mut tasks = Vec::new();
     for (n, node) in [&a, &b, &a, &b].into_iter().enumerate() {
         let (node, origin, told, floor) = (node.clone(), origin.clone(), told.clone(), floor.clone());
+        let reads = reads.clone();
         tasks.push(tokio::spawn(async move {
-            let mut reads = 0u64;
-            while Instant::now() < over {
+            for round in 0u64.. {
+                if reads.load(SeqCst) >= ENOUGH && told.load(SeqCst) >= ENOUGH {
+                    break;
+                }
                 let known = told.load(SeqCst);
                 match node.shared.get(&floor).await {
                     Read::Hit(found) => {
                         let found: u64 = std::str::from_utf8(&found.bytes).unwrap().parse().unwrap();
                         assert!(found >= known, "read {found} after {known} was told");
-                        reads += 1;
+                        reads.fetch_add(1, SeqCst);
                     }
                     Read::Miss(captured) => {
                         let loaded = origin.load(SeqCst);
@@ -160,23 +183,23 @@ async fn two_nodes_that_load_and_invalidate_as_they_like_never_leave_an_old_valu
                     }
                     Read::Down => {}
                 }
-                if n < 2 {
+                if n < 2 && round % 4 == 0 {
                     let new = origin.fetch_add(1, SeqCst) + 1;
                     node.tell(tag("b1", "floor:1")).await;
                     told.fetch_max(new, SeqCst);
                 }
                 tokio::task::yield_now().await;
             }
-            reads
         }));
     }
-    let mut reads = 0;
     for task in tasks {
-        reads += task.await.unwrap();
+        task.await.unwrap();
     }
-    println!("{reads} reads, {} invalidations", told.load(SeqCst));
-    assert!(reads > 100 && told.load(SeqCst) > 100);
+    println!("{} reads, {} invalidations", reads.load(SeqCst), told.load(SeqCst));
 }
+
+/// So many reads and invalidations among each other show what they can show.
+const ENOUGH: u64 = 300;
 
 #[tokio::test]
 async fn other_nodes_hear_of_an_invalidation_within_milliseconds() {
@@ -193,7 +216,7 @@ async fn other_nodes_hear_of_an_invalidation_within_milliseconds() {
         reads.measure(b.shared.get(&floor)).await;
     }
     told.print("invalidate, here");
-    heard.print("invalidate, until another node has heard (looked at every 2 ms)");
+    heard.print("invalidate, until another node has heard");
     reads.print("get, a hit");
     assert!(heard.worst() < PATIENCE);
 }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection, SendError};
@@ -181,12 +181,14 @@ enum Watched {
 pub struct Route {
     config: Redis,
     channel: String,
+    /// The address that answered last: the first to be asked again, so that a dead one is not waited for every time.
+    answered: AtomicUsize,
 }
 
 impl Route {
     /// The way that `config` describes, whose addresses have been checked.
     pub fn new(config: Redis, channel: String) -> Route {
-        Route { config, channel }
+        Route { config, channel, answered: AtomicUsize::new(0) }
     }
 
     /// How long connecting, and each answer while it is being done, may take.
@@ -232,15 +234,14 @@ impl Route {
                 epoch if epoch == *known => Ok(()),
                 _ => Err(LinkError::Moved),
             },
-            Watched::Master(known) => {
-                let access = Access::read(&self.config).await?;
-                match self.ask_sentinels(&access).await {
-                    Ok(addr) if addr == *known => Ok(()),
-                    Ok(_) => Err(LinkError::Moved),
-                    // No sentinel answers: the master may still be the master.
-                    Err(_) => Ok(()),
-                }
-            }
+            // When no sentinel can be asked the master may still be the master.
+            Watched::Master(known) => match Access::read(&self.config).await {
+                Ok(access) => match self.ask_sentinels(&access).await {
+                    Ok(addr) if addr != *known => Err(LinkError::Moved),
+                    Ok(_) | Err(_) => Ok(()),
+                },
+                Err(_) => Ok(()),
+            },
         }
     }
 
@@ -303,17 +304,27 @@ impl Route {
         sender: PushSender,
     ) -> Result<(MultiplexedConnection, u64), LinkError> {
         let mut last = LinkError::ClusterDown;
-        for url in &self.config.urls {
+        for at in self.in_turn() {
+            let url = &self.config.urls[at];
             let sender = PushSender { queue: sender.queue.clone(), is_overflown: sender.is_overflown.clone() };
             match self.open(access, access.info(url, true)?, Some(sender)).await {
                 Ok(mut bus) => match self.cluster_epoch(&mut bus).await {
-                    Ok(epoch) => return Ok((bus, epoch)),
+                    Ok(epoch) => {
+                        self.answered.store(at, SeqCst);
+                        return Ok((bus, epoch));
+                    }
                     Err(error) => last = error,
                 },
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// All addresses, the one that answered last first.
+    fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
+        let (first, count) = (self.answered.load(SeqCst), self.config.urls.len());
+        (0..count).map(move |at| (first + at) % count)
     }
 
     async fn cluster_epoch(&self, bus: &mut MultiplexedConnection) -> Result<u64, LinkError> {
@@ -333,8 +344,8 @@ impl Route {
         let mut last = LinkError::UnknownMaster(name.clone());
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("get-master-addr-by-name").arg(name);
-        for url in &self.config.urls {
-            let info = access.info(url, false)?;
+        for at in self.in_turn() {
+            let info = access.info(&self.config.urls[at], false)?;
             let like = info.addr().clone();
             let answer = match self.open(access, info, None).await {
                 Ok(mut sentinel) => self.ask::<Option<(String, u16)>>(&mut sentinel, &ask).await,
@@ -342,6 +353,7 @@ impl Route {
             };
             match answer {
                 Ok(Some((host, port))) => {
+                    self.answered.store(at, SeqCst);
                     return Ok(match like {
                         ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
                             ConnectionAddr::TcpTls { host, port, insecure, tls_params }

@@ -185,7 +185,9 @@ impl Gate {
 pub enum Verdict {
     /// It is broken, or leads to a server that cannot serve: another one is needed.
     Broken,
-    /// The server did not do it, and may do the next.
+    /// No answer, in time or from the part of a cluster that was asked.
+    Silent,
+    /// An answer: no. The memory is full, or it is not allowed. What else is asked may be done.
     Refused,
 }
 
@@ -198,6 +200,10 @@ pub fn judge(error: &RedisError) -> Verdict {
         )
     );
     // A cluster's client mends its own connections, and a single slot in trouble is not the whole.
-    let is_broken = !error.is_cluster_error() && !error.is_timeout() && error.is_unrecoverable_error();
-    if is_elsewhere || is_broken { Verdict::Broken } else { Verdict::Refused }
+    match error {
+        _ if is_elsewhere => Verdict::Broken,
+        _ if error.is_timeout() || error.is_cluster_error() => Verdict::Silent,
+        _ if error.is_unrecoverable_error() => Verdict::Broken,
+        _ => Verdict::Refused,
+    }
 }

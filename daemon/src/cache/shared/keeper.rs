@@ -63,6 +63,7 @@ pub struct Keeper {
 impl Keeper {
     /// Keeps the connection until it is stopped.
     pub async fn run(mut self) {
+        let _closes = ClosesGate(self.tier.clone());
         let mut stop = self.stop.clone();
         let mut pause = PAUSE_MIN;
         let mut is_silent = false;
@@ -314,6 +315,16 @@ impl Keeper {
         tracing::debug!("the cache takes nothing for valid that it holds: {why}");
         self.tier.metrics.redis_bus_gaps.inc();
         (self.incoming)(Incoming::Gap);
+    }
+}
+
+/// However the keeper ends: without one nothing is heard, so nothing may be read.
+struct ClosesGate(Arc<Tier>);
+
+impl Drop for ClosesGate {
+    fn drop(&mut self) {
+        self.0.gate.close(wall());
+        self.0.metrics.redis_up.set(0);
     }
 }
 

@@ -21,6 +21,9 @@ use crate::metrics::Metrics;
 /// Larger values are packed and unpacked beside the asynchronous threads, where others do not wait for it.
 const ASIDE_BYTES_MIN: usize = 64 << 10;
 
+/// What a slow network carries in a millisecond: 512 Mbit/s.
+const BYTES_PER_MS: usize = 64 << 10;
+
 /// What a read finds.
 #[derive(Debug)]
 pub enum Read {
@@ -150,7 +153,9 @@ impl Tier {
         let generations = marks.generations.clone();
         let Some(stored) = self.pack(at, head, marks, value).await else { return Written::Down };
         let cmd = commands::put(&keys, &head, &generations, &stored, life_ms);
-        match self.call(&cmd, &keys.value, Instant::now() + self.deadline).await {
+        // Nobody waits for a put but whoever has the value already, and a large one takes its time on the way.
+        let deadline = self.deadline + Duration::from_millis((stored.len() / BYTES_PER_MS) as u64);
+        match self.call(&cmd, &keys.value, Instant::now() + deadline).await {
             Some(Value::Int(1)) => Written::Installed,
             Some(_) => Written::Outdated,
             None => Written::Down,
@@ -232,8 +237,12 @@ impl Tier {
                 self.gate.succeeded();
                 return Some(value);
             }
-            Ok(Err(error)) if judge(&error) == Verdict::Broken => self.gate.broke(&pass, wall()),
-            Ok(Err(_)) | Err(_) => self.gate.failed(&pass, key, wall()),
+            Ok(Err(error)) => match judge(&error) {
+                Verdict::Broken => self.gate.broke(&pass, wall()),
+                Verdict::Silent => self.gate.failed(&pass, key, wall()),
+                Verdict::Refused => false,
+            },
+            Err(_) => self.gate.failed(&pass, key, wall()),
         };
         self.metrics.redis_call_failures.inc();
         if is_worse {

@@ -16,6 +16,9 @@ if type(head) ~= 'string' or #head ~= 20 or string.sub(head, 1, 4) ~= ARGV[1] or
   local old = type(head) == 'string' and number(string.sub(head, 5)) or 0
   head = ARGV[1] .. string.format('%016.0f', math.max(now, old + 1))
   redis.call('SET', KEYS[1], head, 'PX', ARGV[2])
+elseif redis.call('STRLEN', KEYS[1]) == 20 then
+  -- Another load goes on under the same head; this one has as much time as that one had.
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 local answer = {head}
 for i = 2, #KEYS do
