@@ -24,7 +24,8 @@
 //! finds no room meanwhile. The first who asks for one turns it into a newcomer like any other. After its two minutes it
 //! is the first to go.
 //!
-//! **No pause.** Finding one victim passes at most [`PASSES_MAX`] entries; then the one at hand goes whatever it earned.
+//! **No pause.** Finding one victim passes at most [`PASSES_MAX`] entries. Where so many in a row are to be spared, the main
+//! queue is in use as a whole: then the newcomer goes that waits longest, or for want of one whatever is at hand.
 
 use crate::time::Mono;
 
@@ -201,18 +202,37 @@ impl Queues {
                 self.main.push(arena, oldest);
                 has_moved = true;
             } else {
-                match (node.uses, node.laps) {
-                    (uses, laps) if uses == 0 && laps == 0 || is_last => {
-                        self.ghost.remember(node.hash, u64::from(node.weight), Was::Main);
-                        return Some(oldest);
-                    }
-                    (0, _) => node.laps -= 1,
+                let is_free = node.uses == 0 && node.laps == 0;
+                if !is_free
+                    && is_last
+                    && let Some(newcomer) = self.unproved(arena)
+                {
+                    return Some(newcomer);
+                }
+                let node = arena.at_mut(oldest);
+                if is_free || is_last {
+                    self.ghost.remember(node.hash, u64::from(node.weight), Was::Main);
+                    return Some(oldest);
+                }
+                match node.uses {
+                    0 => node.laps -= 1,
                     _ => node.uses -= 1,
                 }
                 self.main.spare_oldest(arena);
             }
         }
         self.probation.oldest()
+    }
+
+    /// The end of the small queue, unless it has proved itself: it goes where all of the main queue is in use.
+    fn unproved<V>(&mut self, arena: &Arena<Node<V>>) -> Option<u32> {
+        let oldest = self.small.oldest()?;
+        let node = arena.at(oldest);
+        if node.uses >= PROVED {
+            return None;
+        }
+        self.ghost.remember(node.hash, u64::from(node.weight), Was::Small);
+        Some(oldest)
     }
 
     /// What the small queue is to have.

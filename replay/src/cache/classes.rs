@@ -29,13 +29,22 @@ impl Class {
     }
 }
 
-/// How classes are told apart. Written as `bits:27-31;high=1,4;medium=2` or `prefix;high=floor,grid;medium=object`.
+/// How classes are told apart. Written as `bits:27-31;high=1,4;medium=2`, as `bits:27-31%3;high=2;medium=1` where the
+/// remainder of those bits counts, or as `prefix;high=floor,grid;medium=object`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classes {
-    /// Which bits of a number are looked at, the first and the last; otherwise the text before the first colon.
-    bits: Option<(u32, u32)>,
+    /// What of a number is looked at; otherwise it is the text before the first colon.
+    bits: Option<Bits>,
     high: Vec<Box<str>>,
     medium: Vec<Box<str>>,
+}
+
+/// Some bits of a number, the first and the last, or what these are modulo another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bits {
+    first: u32,
+    last: u32,
+    modulo: Option<u64>,
 }
 
 /// Why a text says no classes.
@@ -44,7 +53,11 @@ pub struct BadClasses(Box<str>);
 
 impl fmt::Display for BadClasses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is neither `bits:FIRST-LAST`, `prefix`, `high=NAME,…` nor `medium=NAME,…`", self.0)
+        write!(
+            f,
+            "{:?} is neither `bits:FIRST-LAST`, `bits:FIRST-LAST%N`, `prefix`, `high=NAME,…` nor `medium=NAME,…`",
+            self.0
+        )
     }
 }
 
@@ -56,7 +69,7 @@ impl Classes {
         let bad = |part: &str| BadClasses(part.into());
         let (how, lists) = text.split_once(';').unwrap_or((text, ""));
         let bits = match how.strip_prefix("bits:") {
-            Some(range) => Some(bits(range).ok_or_else(|| bad(how))?),
+            Some(text) => Some(Bits::parse(text).ok_or_else(|| bad(how))?),
             None if how == "prefix" => None,
             None => return Err(bad(how)),
         };
@@ -76,9 +89,7 @@ impl Classes {
     /// The class of an item.
     pub fn of(&self, item: &Item) -> Class {
         let group = match (self.bits, &item.key) {
-            (Some((first, last)), Name::Number(number)) => {
-                (number >> first & (u64::MAX >> (63 - (last - first)))).to_string()
-            }
+            (Some(bits), Name::Number(number)) => bits.of(*number).to_string(),
             (None, key) => key.to_string().split(':').next().unwrap_or_default().to_owned(),
             (Some(_), Name::Text(_)) => return Class::Low,
         };
@@ -91,10 +102,21 @@ impl Classes {
     }
 }
 
-fn bits(range: &str) -> Option<(u32, u32)> {
-    let (first, last) = range.split_once('-')?;
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last && last < 64).then_some((first, last))
+impl Bits {
+    fn parse(text: &str) -> Option<Bits> {
+        let (range, modulo) = match text.split_once('%') {
+            Some((range, modulo)) => (range, Some(modulo.parse().ok().filter(|modulo| *modulo > 0)?)),
+            None => (text, None),
+        };
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last && last < 64).then_some(Bits { first, last, modulo })
+    }
+
+    fn of(self, number: u64) -> u64 {
+        let bits = number >> self.first & (u64::MAX >> (63 - (self.last - self.first)));
+        self.modulo.map_or(bits, |modulo| bits % modulo)
+    }
 }
 
 #[cfg(test)]
@@ -113,11 +135,15 @@ mod tests {
         }
         assert_eq!(bits.of(&item(Name::Number(1 << 32 | 2))), Class::Low);
         assert_eq!(bits.of(&item(Name::Text("1".into()))), Class::Low);
+        let modulo = Classes::parse("bits:27-31%3;high=2;medium=1").unwrap();
+        for (number, class) in [(17 << 27, Class::High), (7 << 27, Class::Medium), (9 << 27, Class::Low)] {
+            assert_eq!(modulo.of(&item(Name::Number(number))), class);
+        }
         let prefix = Classes::parse("prefix;high=floor;medium=object,route").unwrap();
         for (text, class) in [("floor:1", Class::High), ("route:x:y", Class::Medium), ("floors:1", Class::Low)] {
             assert_eq!(prefix.of(&item(Name::Text(text.into()))), class);
         }
-        for bad in ["", "bits", "bits:5-4", "bits:0-64", "prefix;top=a", "prefix;high"] {
+        for bad in ["", "bits", "bits:5-4", "bits:0-64", "bits:0-4%0", "prefix;top=a", "prefix;high"] {
             assert!(Classes::parse(bad).is_err(), "{bad}");
         }
     }
