@@ -126,9 +126,9 @@ impl Trace {
         trace.trace
     }
 
-    /// The first accesses only.
-    pub fn truncated(mut self, accesses: usize) -> Trace {
-        self.accesses.truncate(accesses);
+    /// The same with every item weighing 1.
+    pub fn unweighted(mut self) -> Trace {
+        self.items.iter_mut().for_each(|item| item.weight = 1);
         self
     }
 
