@@ -3,10 +3,13 @@
 //! Additive within [`API`]: fields and variants are added, never changed or removed. Times are RFC 3339 in UTC with
 //! milliseconds; `_ms` are integer milliseconds; ids are strings; tokens are integers below 2^53.
 
+pub mod cache;
 pub mod code;
 pub mod conflict;
 pub mod document;
 pub mod hello;
+pub mod jobs;
+pub mod preload;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

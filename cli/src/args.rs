@@ -1,10 +1,20 @@
 //! What can be typed. Every command, flag and word of help is defined here and nowhere else.
 
+mod cache;
+mod jobs;
+mod preload;
+mod replay;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use cache::Cache;
+pub use jobs::Jobs;
+pub use preload::{How, Preload};
+pub use replay::{FileFormat, Replay, Synthetic};
 
 /// Looks into a running arxosrtd and changes things, over its control socket.
 #[derive(Debug, Parser)]
@@ -116,6 +126,15 @@ pub enum Command {
     /// Conflicts between people's edits.
     #[command(subcommand, alias = "conflict")]
     Conflicts(Conflicts),
+    /// Values of the platform that are kept near.
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Load what will be needed before anybody asks.
+    #[command(subcommand)]
+    Preload(Preload),
+    /// Long work under way, and how it ended.
+    #[command(subcommand, alias = "job")]
+    Jobs(Jobs),
     /// What happens from now on.
     Events {
         /// Only these topics: lock, room, session, edit, conflict, broadcast, audit, daemon.

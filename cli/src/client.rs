@@ -103,6 +103,11 @@ impl Client {
         parse(&body)
     }
 
+    /// A value, byte for byte.
+    pub async fn bytes(&mut self, path: &str) -> Result<Bytes, Failure> {
+        self.request(Method::GET, path, None, Bytes::new()).await
+    }
+
     /// A list, all its pages together.
     pub async fn list(&mut self, path: &str) -> Result<List<Raw>, Failure> {
         self.pages(path, &[], "cursor", usize::MAX).await

@@ -11,12 +11,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use arxosrt_core::building::{LockSettings, Settings as BuildingSettings};
+use arxosrt_core::id::RoomId;
 use arxosrt_core::lock::LockType;
 use arxosrt_core::time::Wall;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
+use crate::cache::{self, Cache, CacheHandle, Invalidation};
 use crate::config::{self, Config, EngineKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
@@ -27,9 +29,15 @@ use crate::hub::settings::{RECLAIM_LEAST_MS, Settings};
 use crate::hub::writers::Writers;
 use crate::hub::writing::write_all;
 use crate::hub::{Clock, Parts, ReadyState, outbox};
+use crate::jobs::loader::CacheLoader;
+use crate::jobs::{Item, Jobs, Kind, Order};
 use crate::metrics::Metrics;
 use crate::origin;
+use crate::origin::documents::Documents;
 use crate::origin::service::{Origin, OriginSettings};
+use crate::origin::sources::Sources;
+use crate::origin::watch::{Changed, Watch};
+use crate::preload::{self, Signals};
 use crate::records::StoreRecords;
 use crate::store::{self, Store};
 use crate::transport::core::{self, Core};
@@ -53,6 +61,9 @@ const DATABASE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long clients that do not go by themselves hold up the end after the drain's window.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end waits until it is saved what the preloader has learned.
+const PRELOAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the daemon could not start.
 #[derive(Debug)]
@@ -85,6 +96,15 @@ pub struct Daemon {
     stop_rest: CancellationToken,
     store: Arc<Store>,
     origin: Origin,
+    /// Where the values of each strategy come from.
+    pub sources: Sources,
+    _folder_watch: Option<Watch>,
+    /// The cache.
+    pub cache: Cache,
+    hot: Option<PathBuf>,
+    jobs: Jobs,
+    preloading: tokio::task::JoinHandle<()>,
+    stop_preload: CancellationToken,
     drain_window_ms: u64,
     _socket: control::socket::SocketFile,
     _data_dir: Option<crate::data_dir::DataDir>,
@@ -132,11 +152,49 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         write_back: config.origin.write_back,
         window: Duration::from_millis(config.origin.write_back_ms),
     };
+    let documents = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
+    let documents = documents.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
     let (origin, origin_handle, origin_answers) =
-        origin::service::start(runtime.handle(), settings, folder, directory.clone(), metrics.clone())
-            .map_err(|e| StartError::new(Exit::Config, e))?;
-    let (ready_in, ready) = watch::channel(ReadyState::Starting);
+        origin::service::start(runtime.handle(), settings, documents.clone(), metrics.clone());
     let (hub, questions) = HubHandle::new();
+    let sources = Sources::new(documents.clone(), hub.clone());
+    let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
+    let seed = getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?;
+    let (cache, from_cache) = Cache::start(cache::Parts {
+        settings: config.cache.settings(),
+        strategies,
+        directory: directory.clone(),
+        source: Arc::new(sources.clone()),
+        shared: None,
+        clock: clock.clone(),
+        runtime: runtime.handle().clone(),
+        seed,
+    });
+    metrics.cache.set(cache.clone());
+    let loader = CacheLoader { cache: cache.clone(), directory: directory.clone() };
+    let jobs = Jobs::new(Arc::new(loader), config.cache.loads_max);
+    let (signals, from_hub) = Signals::new();
+    let stop_preload = CancellationToken::new();
+    let preloading = preload::start(runtime.handle(), preload::Parts {
+        settings: preload::ServiceSettings {
+            planner: config.preload.planner(config.cache.bytes_max, seed),
+            loads_max: config.preload.loads_max,
+            origin_busy: config.cache.loads_max,
+            // A daemon that keeps nothing keeps no habits either.
+            file: (config.preload.save && config.engine.kind == EngineKind::Embedded)
+                .then(|| database.with_file_name(preload::saved::FILE)),
+        },
+        cache: cache.clone(),
+        directory: directory.clone(),
+        clock: clock.clone(),
+        from_hub,
+        from_cache,
+        signals: signals.clone(),
+        stop: stop_preload.clone(),
+    });
+    let floors = directory.clone();
+    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
+    let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let building = Arc::new(building_settings(&config));
@@ -155,6 +213,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
             building: building.clone(),
             directory,
             origin: origin_handle,
+            cache: CacheHandle::new(cache.clone()),
+            signals,
             store: store.clone(),
             tail: opened.tail,
             recovered: opened.recovered,
@@ -194,12 +254,23 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     };
     let app = router(HttpContext {
         hub: hub.clone(),
+        preload_floor: {
+            let (jobs, runtime) = (jobs.clone(), runtime.handle().clone());
+            Arc::new(move |floor| preload_floor(&jobs, &runtime, floor))
+        },
+        cache: cache.clone(),
         ready: ready.clone(),
         metrics: metrics.clone(),
         show_metrics: config.metrics.enabled,
         limits,
         hosts,
     });
+    // A daemon that keeps nothing has nowhere to keep names either.
+    let hot = database.with_file_name(cache::warm::FILE);
+    let hot = (config.cache.warm && config.engine.kind == EngineKind::Embedded).then_some(hot);
+    if let Some(file) = &hot {
+        runtime.spawn(cache::warm::keep_warm(cache.clone(), file.clone(), stop_rest.clone()));
+    }
     if config.engine.kind == EngineKind::Embedded {
         runtime.spawn(watch_database(database, metrics.clone(), stop_rest.clone()));
     }
@@ -213,6 +284,11 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
             building,
             keeps_log: config.engine.kind == EngineKind::Embedded,
         }),
+        jobs: jobs.clone(),
+        cache: cache.clone(),
+        hot_file: hot.clone(),
+        preload: preloading.handle,
+        directory: floors,
         settings: control_settings(&config),
         started_at: wall_now(),
         version: env!("CARGO_PKG_VERSION"),
@@ -230,10 +306,51 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_rest,
         store,
         origin,
+        sources,
+        _folder_watch: folder_watch,
+        cache,
+        hot,
+        jobs,
+        preloading: preloading.task,
+        stop_preload,
         drain_window_ms: config.drain.window_ms,
         _socket: socket_file,
         _data_dir: data_dir,
     })
+}
+
+/// `POST /preload-floor`: a job like those that operators order. There is nobody to be told that it is refused.
+fn preload_floor(jobs: &Jobs, runtime: &tokio::runtime::Handle, floor: &RoomId) {
+    let _inside = runtime.enter();
+    let order = Order {
+        kind: Kind::Preload,
+        target: format!("floor {floor}").into(),
+        by: "REST".into(),
+        reason: None,
+        items: vec![Item::Floor(floor.clone())],
+        if_missing: true,
+    };
+    if let Err(error) = jobs.start(order) {
+        tracing::warn!(%floor, %error, "a floor is not preloaded");
+    }
+}
+
+/// What somebody else changes in the folder of buildings makes invalid what is cached of it.
+fn watch_folder(runtime: &tokio::runtime::Handle, documents: Arc<Documents>, cache: Cache) -> Option<Watch> {
+    let told = move |Changed { building, floor }: Changed| {
+        let what = match floor {
+            Some(floor) => Invalidation::Floor(floor),
+            None => Invalidation::Building(building),
+        };
+        cache.invalidate(&what);
+    };
+    match Watch::start(runtime, documents, told) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "the folder of buildings is not watched; what others change is seen when it is read");
+            None
+        }
+    }
 }
 
 /// Notices when the database's file is removed or replaced: everything goes on as before then, into a file that nobody
@@ -318,6 +435,12 @@ impl Daemon {
         let ended = self.core.join();
         // The hub hands over nothing any more: what it did is to be in the folder before the process ends.
         let written = self.runtime.block_on(self.origin.finish());
+        self.jobs.end();
+        self.stop_preload.cancel();
+        let _ = self.runtime.block_on(tokio::time::timeout(PRELOAD_PATIENCE, self.preloading));
+        if let Some(file) = &self.hot {
+            cache::warm::save(&self.cache, file);
+        }
         self.stop_rest.cancel();
         self.runtime.shutdown_timeout(Duration::from_secs(3));
         drop(self.hub);

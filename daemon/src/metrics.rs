@@ -8,6 +8,7 @@
 //! The hub and the stores write, `GET /metrics` reads (`exposition`). A scrape is not a snapshot: figures that belong
 //! together may differ by what happened while it ran.
 
+pub mod cache;
 pub mod instruments;
 pub mod labels;
 
@@ -159,6 +160,8 @@ pub struct Metrics {
     pub buildings_closed: Gauge,
     /// 1 while clients are sent away before a stop.
     pub draining: Gauge,
+    /// What the cache counts itself.
+    pub cache: cache::CacheSource,
 }
 
 impl Metrics {
@@ -213,6 +216,7 @@ impl Metrics {
             store_lost: Gauge::new(),
             buildings_closed: Gauge::new(),
             draining: Gauge::new(),
+            cache: cache::CacheSource::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! come again when they are wanted. What is let go, and when, is part of the fold: the same wherever the log is replayed.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
@@ -234,6 +235,11 @@ impl Resources {
     /// How many documents the origin does not have.
     pub(super) fn behind(&self) -> usize {
         self.behind.len()
+    }
+
+    /// These documents, in order of id.
+    pub(super) fn behind_from(&self, from: Bound<ResourceId>) -> impl Iterator<Item = (&ResourceId, &Resource)> {
+        self.behind.range((from, Bound::Unbounded)).filter_map(|id| Some((id, self.by_id.get(id)?)))
     }
 
     fn insert(&mut self, id: ResourceId, resource: Resource) {

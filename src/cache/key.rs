@@ -106,6 +106,11 @@ impl Tag {
         Tag(format!("resource:{}", resource.as_str()).into())
     }
 
+    /// A tag of a group of the cache's own making.
+    pub(super) fn prefixed(prefix: &str, text: &str) -> Tag {
+        Tag(format!("{prefix}{text}").into())
+    }
+
     /// A tag as another node or a client names it: a text as [`EntryId`] would take it.
     pub fn named(text: &str) -> Result<Tag, BadKey> {
         EntryId::new(text).map(|EntryId(text)| Tag(text))

@@ -5,6 +5,7 @@
 //!
 //! - `strategy` says what kinds of values there are;
 //! - `key` names values, and the tags by which whole groups of them are made invalid;
+//! - `place` says where a value belongs: its tags, its floor, its building;
 //! - `generation` knows what has been made invalid since;
 //! - `local` is one shard, `shards` are all of them behind locks: what is found, kept and let go;
 //! - `queues` decides what goes when there is no room, with `ghost`, its memory of what went;
@@ -19,6 +20,7 @@ mod ghost;
 mod index;
 pub mod key;
 pub mod local;
+pub mod place;
 mod queues;
 pub mod shards;
 pub mod stats;

@@ -42,7 +42,7 @@ exits! {
     Failed = 1, "failed", "the daemon was reached and the operation failed";
     Usage = 2, "usage", "bad arguments, or a question was needed and nobody could be asked";
     Unreachable = 3, "unreachable", "no socket, nobody listens, or the daemon went away in the middle";
-    NotFound = 4, "not_found", "no such room, user, session, lock, conflict, resource or building";
+    NotFound = 4, "not_found", "no such room, user, session, lock, conflict, resource, building, job or cache entry";
     Denied = 5, "denied", "the role is too low, or the socket may not be opened";
     Precondition = 6, "precondition", "what was seen has changed meanwhile, or the operation needs --force";
     Timeout = 7, "timeout", "--timeout ran out; the operation may still happen";
@@ -107,9 +107,13 @@ codes! {
     ConflictNotFound "conflict_not_found" 404 NotFound     never "no such conflict";
     ResourceNotFound "resource_not_found" 404 NotFound     never "no such resource";
     BuildingNotFound "building_not_found" 404 NotFound     never "no such building";
+    JobNotFound      "job_not_found"      404 NotFound     never "no such job";
+    EntryNotFound    "entry_not_found"    404 NotFound     never "the cache has no such entry";
+    StrategyNotFound "strategy_not_found" 404 NotFound     never "no such strategy";
     UnknownRoute     "unknown_route"      404 Incompatible never "the daemon has no such operation";
     MethodNotAllowed "method_not_allowed" 405 Incompatible never "the daemon has no such operation";
     Refused          "refused"            409 Failed       never "the hub refused";
+    TooManyJobs      "too_many_jobs"      409 Failed       never "so many jobs are not over yet that one more is refused";
     AlreadyResolved  "already_resolved"   409 Precondition never "the conflict is settled already";
     RevisionChanged  "revision_changed"   412 Precondition never "the conflict has changed since it was seen";
     TokenChanged     "token_changed"      412 Precondition never "the lock has another fencing token";

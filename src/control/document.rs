@@ -66,7 +66,7 @@ pub struct Line<T = Box<RawValue>> {
     /// What the line is about.
     #[serde(rename = "type")]
     pub kind_of_line: LineType,
-    /// The kind of `object`: `Room`, `User`, `Lock`, `Conflict`, `Event`.
+    /// The kind of `object`: `Room`, `User`, `Lock`, `Conflict`, `Event`, `Job`, `JobItem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Grows with every look of the daemon at this kind; all lines of one look share it.
@@ -81,7 +81,7 @@ pub struct Line<T = Box<RawValue>> {
     /// How many lines a gap stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
-    /// Why the daemon ends the stream: `draining` or `shutting_down`.
+    /// Why the daemon ends the stream: `draining`, `shutting_down`, or `over` when what it tells of is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When to come back.
@@ -150,7 +150,8 @@ pub struct AuditRow {
     pub pid: i32,
     /// The role that it had.
     pub role: String,
-    /// `lock.force_release`, `conflict.resolve`, `conflict.restore`, `user.kick`, `session.kick`, `room.send`, `drain`.
+    /// `lock.force_release`, `conflict.resolve`, `conflict.restore`, `user.kick`, `session.kick`, `room.send`, `drain`,
+    /// `preload`, `job.cancel`, `cache.invalidate`, `cache.warm`.
     pub action: String,
     /// To what.
     pub target: String,

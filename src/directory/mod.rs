@@ -177,6 +177,11 @@ impl Directory {
         self.buildings.iter()
     }
 
+    /// The sets of floors that items lie on, each once, in no order that means anything.
+    pub fn spans(&self) -> impl Iterator<Item = &[RoomId]> {
+        self.spans.iter().map(|span| &**span)
+    }
+
     /// How much there is.
     pub fn counts(&self) -> Counts {
         Counts {

@@ -220,6 +220,11 @@ pub enum ClientMessage<'a> {
     RestoreValue(Restore),
     /// The sender's conflicts that wait to be settled.
     ListConflicts,
+    /// The sender may go to a floor next: its name is under the pointer, or the like.
+    PreloadHint {
+        /// The floor.
+        floor: RoomId,
+    },
     /// A sign of life.
     Heartbeat,
     /// Wants a `pong`.
@@ -375,6 +380,7 @@ impl<'a> Envelope<'a> {
             "resolve_conflict" => ClientMessage::ResolveConflict(inbound_edit::resolve(frame)?),
             "restore_value" => ClientMessage::RestoreValue(inbound_edit::restore(frame)?),
             "list_conflicts" => ClientMessage::ListConflicts,
+            "preload_hint" => ClientMessage::PreloadHint { floor: need_id("floor_id", &self.floor_id, RoomId::new)? },
             "hello" => self.hello()?,
             other => {
                 let detail = format!("there is no message type {:?}", shorten(other));

@@ -1,13 +1,16 @@
 //! What each command asks and prints: one file per noun.
 
 mod audit;
+mod cache;
 mod check;
 mod conflicts;
 mod debug;
 mod drain;
 mod events;
 mod help;
+mod jobs;
 mod locks;
+mod preload;
 mod rooms;
 mod status;
 mod users;
@@ -16,7 +19,7 @@ mod watch;
 use arxosrt_core::control::code::Exit;
 use arxosrt_core::control::{Changed, document::Document};
 
-use crate::args::{Args, Command, Format, Global};
+use crate::args::{Args, Command, Format, Global, Preload};
 use crate::client::Client;
 use crate::error::Failure;
 use crate::output::{Output, Raw, read};
@@ -27,6 +30,7 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
     match &args.command {
         Command::Help { topic } => return help::help(topic, output),
         Command::Version => return status::version(global, output).await,
+        Command::Preload(Preload::Replay(replay)) => return preload::replay::run(replay, output),
         _ => {}
     }
     refuse_impossible(&args.command, global)?;
@@ -39,6 +43,9 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
         Command::Users(command) => users::run(client, global, command, output).await,
         Command::Locks(command) => locks::run(client, global, command, output).await,
         Command::Conflicts(command) => conflicts::run(client, global, command, output).await,
+        Command::Cache(command) => cache::run(client, global, command, output).await,
+        Command::Preload(command) => preload::run(client, global, command, output).await,
+        Command::Jobs(command) => jobs::run(client, global, command, output).await,
         Command::Events { topics, room } => events::run(client, topics, room.as_deref(), output).await,
         Command::Drain { window } => drain::run(client, global, *window, output).await,
         Command::Audit(command) => audit::run(client, command, output).await,

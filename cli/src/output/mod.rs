@@ -1,6 +1,7 @@
 //! Where everything that is printed goes through: one buffered standard output that knows the wanted format, the
 //! terminal and the colours, and that takes a reader's departure quietly.
 
+pub mod progress;
 pub mod rows;
 pub mod table;
 pub mod text;
@@ -157,6 +158,15 @@ impl Output {
         self.write("\n")
     }
 
+    /// A value as it was stored: the very bytes for a pipe, and nothing that steers for a terminal.
+    pub fn value(&mut self, value: &[u8]) -> Result<(), Failure> {
+        if self.is_terminal {
+            return self.line(&text::clean(&String::from_utf8_lossy(value)));
+        }
+        let written = self.to.write_all(value);
+        self.judge(written)
+    }
+
     /// Everything so far, out.
     pub fn flush(&mut self) -> Result<(), Failure> {
         let flushed = self.to.flush();
@@ -185,6 +195,11 @@ impl Output {
                 })
             }
         };
+    }
+
+    /// Remarks and progress are not wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// A remark beside the output.

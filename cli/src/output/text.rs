@@ -84,6 +84,22 @@ pub fn span(ms: u64) -> String {
     }
 }
 
+/// A size for people: `512 B`, `12.0 KiB`, `3.4 GiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut size = count as f64 / 1024.0;
+    let mut unit = 0;
+    // What would be shown as 1024.0 is 1.0 of the next unit.
+    while size >= 1023.95 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +137,15 @@ mod tests {
         {
             assert_eq!(cut(text, columns), shown);
             assert!(width(&cut(text, columns)) <= columns);
+        }
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes =
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_048_575, "1.0 MiB"), (3_650_722_202, "3.4 GiB")];
+        for (count, shown) in sizes {
+            assert_eq!(bytes(count), shown);
         }
     }
 

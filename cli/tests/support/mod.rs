@@ -28,6 +28,8 @@ pub enum Act {
     Say(u16, String),
     /// Answers with these bytes and hangs up.
     Break(String),
+    /// Answers with these bytes and keeps the connection.
+    Stay(String),
     /// Answers nothing and keeps the connection.
     Hang,
 }
@@ -239,6 +241,11 @@ fn converse(socket: UnixStream, acts: &HashMap<String, Act>, log: &Mutex<Vec<See
             Act::Break(bytes) => {
                 writer.write_all(bytes.as_bytes())?;
                 return Ok(());
+            }
+            Act::Stay(bytes) => {
+                writer.write_all(bytes.as_bytes())?;
+                // Until the other side gives up.
+                return reader.read_to_end(&mut Vec::new()).map(|_| ());
             }
             Act::Hang => {
                 // Until the other side gives up.

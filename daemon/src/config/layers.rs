@@ -5,16 +5,14 @@
 
 use std::path::Path;
 
+use arxosrt_core::cache::{BadStrategy, strategy};
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Key};
+use super::keys::{self, ENV_PREFIX, Key};
 use super::suggest::nearest;
 use super::value::Refusal;
 use super::{Env, Problem, SetBy, Whence};
-
-/// The prefix of the environment variables that set options.
-const ENV_PREFIX: &str = "ARXOSRT_";
 
 /// The layers so far, the later over the earlier.
 #[derive(Default)]
@@ -60,7 +58,7 @@ impl Layers {
                 (Some(key), found) => {
                     let whence = place(value.span().start);
                     match plain(found) {
-                        Ok(found) => self.set(key, key.accept(found), whence),
+                        Ok(found) => self.set(&key, key.accept(found), whence),
                         Err(what) => self.problem(whence, format!("`{path}` {what}"), None),
                     }
                 }
@@ -87,12 +85,12 @@ impl Layers {
                 continue;
             }
             let whence = Whence::Env(name.to_owned());
-            match (keys::KEYS.iter().find(|key| key.env_name() == name), value.to_str()) {
-                (Some(key), Some(text)) => self.set(key, key.read(text), whence),
+            match (keys::of_env(name), value.to_str()) {
+                (Some(key), Some(text)) => self.set(&key, key.read(text), whence),
                 (Some(_), None) => self.problem(whence, "the value is not UTF-8".to_owned(), None),
                 (None, _) if name[ENV_PREFIX.len()..].contains("__") => {
-                    let path = name[ENV_PREFIX.len()..].replace("__", ".").to_lowercase();
-                    let hint = nearest_path(&path).map(|key| format!("did you mean `{}`?", key.env_name()));
+                    let path = keys::path_of_env(name).unwrap_or_default();
+                    let hint = keys::nearest_to(&path).map(|path| format!("did you mean `{}`?", keys::env_name(&path)));
                     self.problem(whence, format!("unknown option `{path}`"), hint);
                 }
                 // Other programs of this project have variables of their own; only a near miss is worth a word.
@@ -118,7 +116,7 @@ impl Layers {
         let path = path.trim();
         let whence = Whence::Flag(format!("--set {path}"));
         match keys::find(path) {
-            Some(key) => self.set(key, key.read(text), whence),
+            Some(key) => self.set(&key, key.read(text), whence),
             None if keys::is_section(path) => {
                 self.problem(whence, format!("`{path}` is a section, not an option"), None);
             }
@@ -127,11 +125,11 @@ impl Layers {
     }
 
     /// Sets one option, or notes why it cannot be set.
-    pub fn set(&mut self, key: &'static Key, value: Result<Value, Refusal>, whence: Whence) {
+    pub fn set(&mut self, key: &Key, value: Result<Value, Refusal>, whence: Whence) {
         match value {
             Ok(value) => {
-                insert(&mut self.tree, key.path, value);
-                self.set_by.insert(key.path, whence);
+                insert(&mut self.tree, &key.path, value);
+                self.set_by.insert(key.path.to_string(), whence);
             }
             Err(Refusal { what, hint }) => self.problem(whence, what, hint),
         }
@@ -176,27 +174,19 @@ fn insert(tree: &mut toml::Table, path: &str, value: Value) {
 
 /// What somebody meant who wrote this unknown path, as a hint.
 fn meant(path: &str) -> Option<String> {
-    if let Some(known) = nearest_path(path) {
-        return Some(format!("did you mean `{}`?", known.path));
+    if let Some(name) = path.strip_prefix("cache.strategies.").and_then(|rest| rest.split('.').next())
+        && !strategy::is_name(name)
+    {
+        return Some(BadStrategy::Name(name.into()).to_string());
+    }
+    if let Some(known) = keys::nearest_to(path) {
+        return Some(format!("did you mean `{known}`?"));
     }
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
     nearest(name, keys::names_in(section)).map(|name| match section {
         "" => format!("did you mean `{name}`?"),
         _ => format!("did you mean `{section}.{name}`?"),
     })
-}
-
-/// The option that an unknown path is a slip of, or that has its last name in another section.
-fn nearest_path(path: &str) -> Option<&'static Key> {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    let elsewhere = || keys::KEYS.iter().find(|key| key.path.rsplit('.').next() == Some(name) && path.contains('.'));
-    let (section, _) = path.split_once('.').unwrap_or(("", path));
-    // Within its section a name may be slightly wrong; across sections it must be right, or chance decides.
-    let siblings = keys::KEYS.iter().map(|key| key.path).filter(|known| known.starts_with(&format!("{section}.")));
-    nearest(path, siblings)
-        .and_then(keys::find)
-        .or_else(elsewhere)
-        .or_else(|| nearest(path, keys::KEYS.iter().map(|key| key.path)).and_then(keys::find))
 }
 
 /// Line and column of a byte of the text, both from 1; the column counts characters.

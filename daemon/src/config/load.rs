@@ -51,7 +51,7 @@ pub fn load(args: &Args, env: &Env, cwd: &Path) -> Result<Loaded, Vec<Problem>> 
     }
     if args.insecure {
         let key = keys::find("http.insecure").expect("the flag's option is in the table");
-        layers.set(key, Ok(true.into()), Whence::Flag("--insecure".to_owned()));
+        layers.set(&key, Ok(true.into()), Whence::Flag("--insecure".to_owned()));
     }
     finish(layers, source, cwd)
 }
@@ -132,7 +132,7 @@ fn make_paths_absolute(tree: &mut toml::Table, set_by: &SetBy, cwd: &Path) {
         let Some(toml::Value::String(text)) = tree.get_mut(section).and_then(|section| section.get_mut(name)) else {
             continue;
         };
-        let base = match set_by.get(key.path) {
+        let base = match set_by.get(&*key.path) {
             Some(Whence::File { path, .. }) => cwd.join(path.parent().unwrap_or(Path::new(""))),
             _ => cwd.to_owned(),
         };

@@ -8,11 +8,13 @@
 //! Units are part of the names: `_ms` milliseconds, `_s` seconds, `_us` microseconds, `_bytes` bytes. Names without a
 //! unit count things.
 
+pub mod cache;
 pub mod editing;
 pub mod keys;
 mod layers;
 pub mod listen;
 mod load;
+pub mod preload;
 mod problem;
 mod relations;
 mod suggest;
@@ -27,7 +29,9 @@ use std::path::PathBuf;
 use arxosrt_core::lock::LockType;
 use serde::{Deserialize, Serialize};
 
+pub use cache::Cache;
 pub use editing::{Conflicts, Edits};
+pub use preload::Preload;
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use problem::{Problem, Whence};
@@ -51,6 +55,10 @@ pub struct Config {
     pub engine: Engine,
     /// Where building data comes from.
     pub origin: Origin,
+    /// What origins said, for a while.
+    pub cache: Cache,
+    /// What is loaded before anybody asks.
+    pub preload: Preload,
     /// Rooms, presence and delivery.
     pub hub: Hub,
     /// Editing locks.
@@ -472,4 +480,4 @@ impl Default for Metrics {
 }
 
 /// The options that some layer set, by path. The others are at their defaults.
-pub type SetBy = BTreeMap<&'static str, Whence>;
+pub type SetBy = BTreeMap<String, Whence>;

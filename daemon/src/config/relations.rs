@@ -35,6 +35,9 @@ pub fn problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
     for (option, what) in config.conflicts.bad_patterns() {
         breaches.push(Breach { paths: [option, option], what: format!("`{option}`: {what}") });
     }
+    if let Err(error) = config.cache.strategies() {
+        breaches.push(Breach { paths: ["cache.strategies", "cache.strategies"], what: error.to_string() });
+    }
     breaches.into_iter().map(|breach| placed(breach, set_by)).collect()
 }
 
@@ -67,7 +70,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
 
 /// A breach, at the place of the option that somebody set.
 fn placed(breach: Breach, set_by: &SetBy) -> Problem {
-    let set: Vec<_> = breach.paths.iter().filter_map(|path| Some((path, set_by.get(path)?))).collect();
+    let set: Vec<_> = breach.paths.iter().filter_map(|path| Some((path, set_by.get(*path)?))).collect();
     let (whence, hint) = match set.as_slice() {
         [] => (Whence::Default, None),
         [(_, whence)] => ((*whence).clone(), None),

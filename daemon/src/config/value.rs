@@ -50,7 +50,7 @@ pub const LIST_MAX: usize = 64;
 impl Key {
     /// Checks a value of a file.
     pub fn accept(&self, value: Value) -> Result<Value, Refusal> {
-        let path = self.path;
+        let path = &*self.path;
         let mismatch = |value: &Value| Err(self.mismatch(value));
         match (self.kind, &value) {
             (Kind::Flag, Value::Boolean(_)) => Ok(value),

@@ -122,6 +122,7 @@ impl Touched {
 }
 
 /// What is done, to what, and why.
+#[derive(Clone)]
 pub(super) struct Deed {
     pub action: &'static str,
     pub target: String,

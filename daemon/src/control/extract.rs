@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use super::server::Server;
-use super::{BODY_BYTES_MAX, BODY_TIMEOUT, PAGE_DEFAULT, PAGE_MAX};
+use super::{BODY_BYTES_MAX, BODY_TIMEOUT, LONG_BODY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
 
 macro_rules! roles {
     ($($(#[$doc:meta])* $name:ident = $role:expr;)+) => {$(
@@ -159,25 +159,38 @@ impl<T: DeserializeOwned> FromRequest<Arc<Server>> for Input<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &Arc<Server>) -> Result<Self, Failure> {
-        let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Failure::new(Code::TooLarge, format!("a body has at most {BODY_BYTES_MAX} bytes")));
-            }
-            Ok(Err(error)) => {
-                return Err(Failure::new(Code::BadRequest, format!("the body cannot be read: {error}")));
-            }
-            Err(_) => {
-                let limit_s = BODY_TIMEOUT.as_secs();
-                return Err(Failure::new(Code::BadRequest, format!("the body did not arrive within {limit_s} s")));
-            }
-        };
-        match serde_json::from_slice(&bytes) {
-            Ok(value) => Ok(Input(value)),
-            Err(error) => Err(Failure::new(Code::BadRequest, format!("the body is not what is expected: {error}"))),
-        }
+        read_body(request, BODY_BYTES_MAX).await.map(Input)
     }
+}
+
+/// The same where a great many things may be listed.
+pub struct Long<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Server>> for Long<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &Arc<Server>) -> Result<Self, Failure> {
+        read_body(request, LONG_BODY_BYTES_MAX).await.map(Long)
+    }
+}
+
+async fn read_body<T: DeserializeOwned>(request: Request, bytes_max: usize) -> Result<T, Failure> {
+    let body = Limited::new(request.into_body(), bytes_max).collect();
+    let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(Failure::new(Code::TooLarge, format!("a body has at most {bytes_max} bytes here")));
+        }
+        Ok(Err(error)) => {
+            return Err(Failure::new(Code::BadRequest, format!("the body cannot be read: {error}")));
+        }
+        Err(_) => {
+            let limit_s = BODY_TIMEOUT.as_secs();
+            return Err(Failure::new(Code::BadRequest, format!("the body did not arrive within {limit_s} s")));
+        }
+    };
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::new(Code::BadRequest, format!("the body is not what is expected: {error}")))
 }
 
 /// What lies at the bottom of an error: the sentence that names the parameter.

@@ -12,12 +12,15 @@
 //!
 //! It knows neither the store nor the hub's inside: it asks through [`HubHandle`] and [`Records`].
 
+mod cache;
 mod changes;
 mod conflicts;
 mod extract;
 mod failure;
+mod jobs;
 mod lists;
 pub mod peer;
+mod preload;
 pub mod records;
 mod routes;
 mod seats;
@@ -30,13 +33,18 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arxosrt_core::control::hello::{Limits, Role};
+use arxosrt_core::directory::Directory;
 use arxosrt_core::time::Wall;
 
+use crate::cache::Cache;
 use crate::hub::ask::HubHandle;
+use crate::jobs::Jobs;
+use crate::preload::PreloadHandle;
 pub use records::{Records, RecordsError};
 pub use server::serve;
 pub use socket::{BindError, SocketFile, bind};
@@ -64,6 +72,9 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request's body.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The body of a request that may list a great many things.
+pub const LONG_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a peer may take for a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,6 +146,16 @@ pub struct ControlContext {
     pub hub: HubHandle,
     /// Audit, history and replay.
     pub records: Arc<dyn Records>,
+    /// Long work that operators order.
+    pub jobs: Jobs,
+    /// What is kept near.
+    pub cache: Cache,
+    /// Where the names are kept of what of it is in use.
+    pub hot_file: Option<PathBuf>,
+    /// What is loaded before anybody asks.
+    pub preload: PreloadHandle,
+    /// Which floors a building has.
+    pub directory: Arc<Directory>,
     /// Who may do what.
     pub settings: ControlSettings,
     /// When the daemon started.

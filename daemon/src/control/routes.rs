@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::extract::{Admin, Anyone, Named, Operating, Page, Params, Viewer};
 use super::failure::Failure;
 use super::server::{Server, wall_now};
-use super::{HELLO_ASK_TIMEOUT, LIMITS, changes, conflicts, lists, stream, watch};
+use super::{HELLO_ASK_TIMEOUT, LIMITS, cache, changes, conflicts, jobs, lists, preload, stream, watch};
 use crate::hub::ask::Ask;
 
 type Answer = Result<Response, Failure>;
@@ -48,6 +48,19 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/v1/conflicts/{id}/resolve", post(conflicts::resolve))
         .route("/v1/conflicts/{id}/restore", post(conflicts::restore))
         .route("/v1/conflict-stats", get(conflicts::stats))
+        .route("/v1/cache-stats", get(cache::stats))
+        .route("/v1/cache/entries", get(cache::list))
+        .route("/v1/cache/entries/{strategy}/{id}", get(cache::show))
+        .route("/v1/cache/entries/{strategy}/{id}/value", get(cache::value))
+        .route("/v1/cache/invalidate", post(cache::invalidate))
+        .route("/v1/cache/warm", post(cache::warm))
+        .route("/v1/preload", post(preload::order))
+        .route("/v1/preload/model", get(preload::model))
+        .route("/v1/preload/users/{id}", get(preload::explain))
+        .route("/v1/jobs", get(jobs::list))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
+        .route("/v1/jobs/{id}/items", get(jobs::items))
+        .route("/v1/jobs/{id}/follow", get(jobs::follow))
         .route("/v1/resources/{id}/why", get(why))
         .route("/v1/resources/{id}/history", get(history))
         .route("/v1/buildings/{id}/replay", get(replay))

@@ -204,7 +204,13 @@ impl Lines {
         self.flush().await
     }
 
-    /// The last line.
+    /// The last line of a stream that has an end of its own.
+    pub async fn end(&mut self, reason: &str) -> Result<(), Ended> {
+        self.push(&Line::<()> { reason: Some(reason.into()), ..Line::bare(LineType::Bye) }).await?;
+        self.flush().await
+    }
+
+    /// The last line when the daemon ends the stream.
     pub async fn bye(&mut self, server: &Server) -> Result<(), Ended> {
         let reason = if server.draining.load(Ordering::Relaxed) { "draining" } else { "shutting_down" };
         let line =

@@ -1,6 +1,8 @@
 //! The control socket over a real Unix socket, in front of a hub that answers from fixtures.
 
+mod cache;
 mod conflicts;
+mod jobs;
 
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
@@ -31,6 +33,7 @@ use super::records::Answer;
 use super::server::serve_with;
 use super::{ControlContext, ControlSettings, Records, RecordsError};
 use crate::hub::ask::{Ask, HubHandle, Observed, Page, Refused};
+use crate::jobs::Jobs;
 use crate::store::AuditRecord;
 
 /// Nothing here takes longer unless it hangs.
@@ -170,6 +173,10 @@ impl FakeHub {
                 facts.changes.push(format!("drain {window_ms}"));
                 let audit = audit.expect("an operator drains");
                 facts.conclude(audit, Err(refused("some_code_of_the_hub")), reply);
+            }
+            Ask::Record { audit, result, reply } => {
+                facts.changes.push(format!("record {} {} {}", audit.action, audit.target, audit.reason));
+                facts.conclude(audit, if result == "ok" { Ok(()) } else { Err(refused(result)) }, reply);
             }
             Ask::Events { to, reply } => {
                 facts.observers.push(to);
@@ -348,9 +355,15 @@ impl Served {
         let listener = UnixListener::bind(&path).unwrap();
         let (hub, handle) = FakeHub::start();
         let records = Arc::new(FakeRecords { entries: hub.change(|facts| facts.audit.clone()) });
+        let (cache, preload) = cache::start(jobs::directory());
         let context = ControlContext {
             hub: handle,
             records: Arc::clone(&records) as Arc<dyn Records>,
+            jobs: Jobs::new(Arc::new(jobs::Scripted), 2),
+            cache,
+            hot_file: None,
+            preload,
+            directory: Arc::new(jobs::directory()),
             settings: ControlSettings::default(),
             started_at: Wall(0),
             version: "0.1.0",
@@ -532,6 +545,20 @@ async fn every_route_needs_its_role_and_not_less() {
         ("GET", "/v1/resources/floor_1/history", Role::View, ""),
         ("GET", "/v1/buildings/hq/replay", Role::Operate, ""),
         ("GET", "/v1/audit", Role::Admin, ""),
+        ("POST", "/v1/preload", Role::Operate, r#"{"items":[{"floor":"a"}]}"#),
+        ("GET", "/v1/preload/model", Role::View, ""),
+        ("GET", "/v1/preload/users/ana", Role::View, ""),
+        ("GET", "/v1/cache-stats", Role::View, ""),
+        ("GET", "/v1/cache/entries", Role::View, ""),
+        ("GET", "/v1/cache/entries/floor_data/1", Role::View, ""),
+        ("GET", "/v1/cache/entries/floor_data/1/value", Role::Operate, ""),
+        ("POST", "/v1/cache/invalidate", Role::Operate, r#"{"floor":"1"}"#),
+        ("POST", "/v1/cache/warm", Role::Operate, "{}"),
+        ("GET", "/v1/jobs", Role::View, ""),
+        ("GET", "/v1/jobs/job_1", Role::View, ""),
+        ("GET", "/v1/jobs/job_1/items", Role::View, ""),
+        ("GET", "/v1/jobs/job_1/follow", Role::View, ""),
+        ("DELETE", "/v1/jobs/job_1", Role::Operate, "{}"),
         ("POST", "/v1/drain", Role::Admin, r#"{"window_ms":1}"#),
     ];
     for role in [Role::None, Role::View, Role::Operate, Role::Admin] {

@@ -92,7 +92,7 @@ fn not_json(error: impl std::fmt::Display) -> Problem {
 }
 
 /// The whole body, if it is small and quick enough.
-async fn read_body(request: Request, limits: &HttpLimits) -> Result<Bytes, Problem> {
+pub(super) async fn read_body(request: Request, limits: &HttpLimits) -> Result<Bytes, Problem> {
     let bytes_max = limits.body_bytes_max;
     let too_large = || Problem::new("too_large", format!("the body has more than {bytes_max} bytes"));
     if request.body().size_hint().lower() > bytes_max as u64 {

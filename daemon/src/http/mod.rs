@@ -17,6 +17,7 @@ pub mod serve;
 
 use std::sync::Arc;
 
+use arxosrt_core::id::RoomId;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
@@ -26,6 +27,7 @@ use axum::routing::any;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::cache::Cache;
 use crate::hub::ReadyState;
 use crate::hub::ask::{Ask, HubHandle, Reply};
 use crate::metrics::{Metrics, StatusClass};
@@ -43,6 +45,10 @@ const PREFIXES: [&str; 2] = ["/v1/realtime", "/realtime"];
 pub struct HttpContext {
     /// Who answers.
     pub hub: HubHandle,
+    /// Who has values.
+    pub cache: Cache,
+    /// Has what makes up a floor loaded ahead, beside everything else.
+    pub preload_floor: Arc<dyn Fn(&RoomId) + Send + Sync>,
     /// What `/ready` says. Kept by the hub; readable even while the hub is stuck.
     pub ready: watch::Receiver<ReadyState>,
     /// What `/metrics` shows.

@@ -4,6 +4,7 @@
 //! says `not_connected` if there is none. A lock that somebody else holds is no failure: it is 200 with
 //! `success: false`, as it always was.
 
+mod cache;
 mod conflicts;
 mod edits;
 mod view;
@@ -50,6 +51,10 @@ pub fn routes() -> Router<Context> {
         .route("/active-locks/{resource_id}", get(active_locks))
         .route("/user-presence/{user_id}", get(user_presence))
         .route("/connection-status", get(connection_status))
+        .route("/cache/{strategy}/{*id}", get(cache::get).put(cache::put).delete(cache::delete))
+        .route("/cache-stats", get(cache::stats))
+        .route("/preload-floor", post(cache::preload_floor))
+        .route("/invalidate-floor-cache", post(cache::invalidate_floor))
         .route("/edit", post(edits::edit))
         .route("/sync", post(edits::sync))
         .route("/documents/{resource_id}", get(edits::document))
@@ -212,7 +217,8 @@ async fn user_presence(State(context): State<Context>, user: PathText) -> Answer
 
 async fn connection_status(State(context): State<Context>) -> Answer {
     let figures = context.ask(|reply| Ask::ConnectionStatus { reply }).await?;
-    Ok(stamped(view::ConnectionStatus::from(figures)))
+    let cache_connected = context.cache.shared_is_up() == Some(true);
+    Ok(stamped(view::ConnectionStatus::new(figures, cache_connected)))
 }
 
 /// An id in the path, percent-decoded once.

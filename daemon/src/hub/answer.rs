@@ -94,6 +94,7 @@ impl Hub {
             }
             Ask::Sync { user, edits, reply } => self.rest_edits(&user, edits, JobReply::RestSync(reply)),
             Ask::Document { resource, reply } => self.document(&resource, reply),
+            Ask::Unwritten { building, floor, from, reply } => self.unwritten(&building, &floor, from, reply),
             Ask::ReportConflict { report, reply } => self.report_conflict(*report, reply),
             Ask::Conflicts { filter, reply } => {
                 let rows = self.conflict_rows(&filter).map_err(Refused::from);
@@ -144,6 +145,7 @@ impl Hub {
                 self.add_observer(to);
                 send(reply, Ok(()));
             }
+            Ask::Record { audit, result, reply } => self.record_deed(audit, result, reply),
             Ask::Drain { window_ms, audit: Some(audit), reply } => self.drain_by_operator(window_ms, audit, reply),
             Ask::Drain { window_ms, audit: None, reply } => {
                 let drained = self.start_draining(window_ms);
@@ -153,7 +155,7 @@ impl Hub {
     }
 
     /// Answers behind what the building has waiting for a commit.
-    fn reply_after<T: 'static>(&mut self, host: HostKey, reply: Reply<T>, answer: T) {
+    pub(super) fn reply_after<T: 'static>(&mut self, host: HostKey, reply: Reply<T>, answer: T) {
         self.answer_after(host, move |_, committed| {
             send(reply, if committed { Ok(answer) } else { Err(store_failed()) })
         });

@@ -8,7 +8,7 @@ use arxosrt_core::building::conflict::ConflictId;
 use arxosrt_core::control::conflict::{ConflictRow, ConflictStats, ResolvedRow};
 use arxosrt_core::control::{LockHistoryRow, LockRow, OperatorEvent, RoomRow, Status, UserRow, Why};
 use arxosrt_core::edit::path::Path;
-use arxosrt_core::edit::rules::Severity;
+use arxosrt_core::edit::rules::{ResourceKind, Severity};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, SessionId, UserId};
 use arxosrt_core::lock::{LockId, LockType, Token};
 use arxosrt_core::wire::inbound_edit::{Edit, Resolve, SyncItem};
@@ -222,6 +222,10 @@ pub enum Ask {
     /// Control: figures over all conflicts.
     ConflictStats { reply: Reply<ConflictStats> },
 
+    /// Origin: what people agreed on in a building and the origin has not got yet, as far as it concerns a floor; a page
+    /// in order of id.
+    Unwritten { building: BuildingId, floor: RoomId, from: Bound<ResourceId>, reply: Reply<Page<Unwritten>> },
+
     /// Control: the daemon at a glance.
     Status { reply: Reply<Status> },
     /// Control: a page of the rooms with members or locks, in order of id.
@@ -239,6 +243,8 @@ pub enum Ask {
     ForceRelease { lock: LockId, expected: Token, audit: AuditRecord, reply: Reply<u64> },
     /// Control: close a user's connections (or one session's) with code 3507 and end the sessions. Answers how many.
     Kick { user: Option<UserId>, session: Option<SessionId>, audit: AuditRecord, reply: Reply<u64> },
+    /// Control: put on record what an operator does elsewhere, with its result: `ok`, or the code of a refusal.
+    Record { audit: AuditRecord, result: &'static str, reply: Reply<()> },
     /// Control: the digest of a building's running state and its log position, once all that was decided is committed.
     Digest { building: BuildingId, reply: Reply<(u64, String)> },
     /// Control: the latest grants and releases of locks on a resource that are kept, the latest first.
@@ -256,6 +262,30 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// There are more behind them.
     pub more: bool,
+}
+
+/// A document that the origin has in an older version, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritten {
+    /// What it describes.
+    pub resource: ResourceId,
+    /// As what.
+    pub kind: ResourceKind,
+    /// Its version.
+    pub version: u64,
+    /// What the floor that was asked about has of it.
+    pub is: Standing,
+}
+
+/// What a floor has of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there, with this text.
+    Here(Box<str>),
+    /// It is on another floor.
+    Elsewhere,
+    /// It was deleted.
+    Deleted,
 }
 
 /// The outcome of [`Ask::Drain`].

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arxosrt_core::building::command::Command;
 use arxosrt_core::id::{SessionId, UserId};
+use arxosrt_core::preload::signal::What;
 use arxosrt_core::wire::code::{self, CloseCode};
 use arxosrt_core::wire::inbound::{Features, Resume};
 use arxosrt_core::wire::outbound::{self, Welcome};
@@ -346,6 +347,7 @@ impl Hub {
             self.leave_membership(user, membership.room);
         }
         self.session_ids.remove(&id);
+        self.signal(session, || What::Leave);
         if self.now < self.reclaim_until {
             self.ended.insert(id.clone());
             if self.ended.len() > super::settings::ENDED_MAX {

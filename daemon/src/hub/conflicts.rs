@@ -105,7 +105,9 @@ impl Hub {
                 self.placed.insert(edited.resource.clone(), (building, rooms));
             }
         }
+        self.doubt_cached(host, edited);
         self.tell_sightings(host, event);
+        self.signal_edit(edited);
         self.observe_event("edit", "edit.committed", || {
             let user = match &edited.author {
                 EditAuthor::Person { user, .. } => Some(user.clone()),
@@ -114,6 +116,19 @@ impl Hub {
             let room = edited.seen.first().map(|seen| seen.room.clone());
             let detail = format!("version {}, {} changes", edited.version, edited.changes.len());
             (room, user, Some(edited.resource.to_string()), Some(detail))
+        });
+    }
+
+    /// With the commit, and before anybody hears of it, what was cached of the thing and its floors is out of date. Not
+    /// earlier: who reads between the decision and the commit gets what is committed, and that must not stay.
+    fn doubt_cached(&mut self, host: HostKey, edited: &Edited) {
+        let (building, resource) = (self.hosts[host as usize].id.clone(), edited.resource.clone());
+        let floors: SmallVec<[RoomId; 2]> =
+            edited.seen.iter().map(|seen| seen.room.clone()).chain(edited.moved_to.clone()).collect();
+        self.answer_after(host, move |hub, committed| {
+            if committed {
+                hub.cache.touched(&building, &floors, &resource);
+            }
         });
     }
 

@@ -24,6 +24,9 @@ pub const PAGE_ROWS_MAX: usize = 256;
 /// How long the hub works on one page; rows with long queues or many sessions cost more than others.
 pub const PAGE_TIME: Duration = Duration::from_millis(1);
 
+/// How many bytes of text the rows of one page have together before another one is begun.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
 /// A room that is shown: it has members or is seen by locks.
 pub(super) struct Shown {
     host: HostKey,
@@ -33,13 +36,20 @@ pub(super) struct Shown {
 
 /// Takes rows until the page is full, its time is over, or there are no more.
 fn page<T>(rows: impl Iterator<Item = T>) -> Page<T> {
+    page_of(rows, |_| 0)
+}
+
+/// The same for rows that may be large: a page is full too when its rows have more than [`PAGE_BYTES_MAX`] together.
+pub(super) fn page_of<T>(rows: impl Iterator<Item = T>, bytes_of: impl Fn(&T) -> usize) -> Page<T> {
     let began = Instant::now();
     let mut rows = rows.peekable();
-    let mut taken = Vec::new();
+    let (mut taken, mut bytes) = (Vec::new(), 0);
     while taken.len() < PAGE_ROWS_MAX
+        && bytes <= PAGE_BYTES_MAX
         && (taken.is_empty() || began.elapsed() < PAGE_TIME)
         && let Some(row) = rows.next()
     {
+        bytes += bytes_of(&row);
         taken.push(row);
     }
     let more = rows.peek().is_some();

@@ -128,6 +128,7 @@ impl Hub {
                 }
                 self.tell_sightings(host, event);
                 self.risk_of_lock(host, g);
+                self.signal_lock(g);
                 self.observe_event("lock", "lock.granted", || {
                     let room = g.targets[0].place.rooms()[0].clone();
                     let detail = format!("{} {}", g.lock_type.as_str(), g.targets[0].resource);

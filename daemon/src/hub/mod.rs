@@ -11,7 +11,7 @@
 //! - `commit` and `batch`: what waits for the store; `recovery`: back to what is committed; `flush`: the end of a turn, and slow
 //!   clients;
 //! - `ticks`: everything that is due by the clock; `answer`: questions from REST and the control socket; `lists`: their
-//!   lists; `operate`: what they change, with its record.
+//!   lists; `operate`: what they change, with its record; `unwritten`: what the origin has not got yet.
 
 pub mod answer;
 pub mod arena;
@@ -37,6 +37,7 @@ pub mod speech;
 pub mod state;
 pub mod ticks;
 pub mod token;
+mod unwritten;
 pub mod writers;
 pub mod writing;
 
@@ -56,8 +57,10 @@ use arxosrt_core::time::{Mono, Wall};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::cache::CacheHandle;
 use crate::metrics::Metrics;
 use crate::origin::service::OriginHandle;
+use crate::preload::Signals;
 use crate::store::{Store, Tail};
 use arena::{Arena, Class, Span};
 use settings::Settings;
@@ -130,6 +133,10 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// Where documents come from and go to.
     pub origin: OriginHandle,
+    /// Who is told what people have changed.
+    pub cache: CacheHandle,
+    /// Who is told where people go.
+    pub signals: Signals,
     /// The store.
     pub store: Arc<Store>,
     /// Where passing events are noted before they are told.
@@ -180,6 +187,8 @@ pub struct Hub {
     building_settings: Arc<arxosrt_core::building::Settings>,
     directory: Arc<Directory>,
     origin: OriginHandle,
+    cache: CacheHandle,
+    signals: Signals,
     metrics: Arc<Metrics>,
     ready: tokio::sync::watch::Sender<ReadyState>,
     engine: &'static str,
@@ -273,6 +282,8 @@ impl Hub {
             building,
             directory,
             origin,
+            cache,
+            signals,
             store,
             tail,
             recovered,
@@ -290,6 +301,8 @@ impl Hub {
             building_settings: building,
             directory,
             origin,
+            cache,
+            signals,
             waiting: editing::Waiting::default(),
             conflicts: conflicts::ConflictIndex::default(),
             risk: forecast::Risk::new(),

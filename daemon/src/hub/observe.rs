@@ -1,14 +1,18 @@
-//! What operators can watch: events by name, ids only, never values.
+//! What operators can watch: events by name, ids only, never values. And what the preloader learns from: who goes where.
 //!
 //! Each observer has a bounded queue. A full one drops and counts, and the count is told before the next event. While
-//! nobody watches, nothing is built.
+//! nobody watches, nothing is built. The preloader's queue is [`crate::preload::Signals`]; the hub does not wait for it
+//! either.
 
 use arxosrt_core::control::OperatorEvent;
+use arxosrt_core::building::event::{EditAuthor, Edited, LockGranted};
 use arxosrt_core::id::{RoomId, UserId};
+use arxosrt_core::lock::LockType;
+use arxosrt_core::preload::signal::What;
 use tokio::sync::mpsc;
 
 use super::ask::Observed;
-use super::{Hub, RoomKey, UserKey};
+use super::{Hub, RoomKey, SessionKey, UserKey};
 
 /// How many may watch at once; one more takes the place of none and is refused by a closed queue.
 pub const OBSERVERS_MAX: usize = 64;
@@ -60,6 +64,34 @@ impl Hub {
         }
         let (room, user, subject, detail) = words();
         self.publish(topic, kind, room.map(|r| r.to_string()), user.map(|u| u.to_string()), subject, detail);
+    }
+
+    /// Tells the preloader what somebody did.
+    pub(super) fn signal(&self, session: SessionKey, what: impl FnOnce() -> What) {
+        if let Some(s) = self.sessions.get(session as usize)
+            && let Some(user) = self.users.get(s.user as usize)
+        {
+            self.signals.tell(&user.id, &s.id, what);
+        }
+    }
+
+    /// The same of a lock that was granted: its kind says what its owner is about to do there.
+    pub(super) fn signal_lock(&self, granted: &LockGranted) {
+        self.signals.tell(&granted.user, &granted.session, || {
+            let floor = granted.targets[0].place.rooms()[0].clone();
+            match granted.lock_type {
+                LockType::GridCalibration => What::Calibrate { floor },
+                LockType::AnalyticsView => What::Analytics { floor },
+                LockType::FloorEdit | LockType::ObjectEdit | LockType::RouteEdit => What::Lock { floor },
+            }
+        });
+    }
+
+    /// The same of an edit that was committed.
+    pub(super) fn signal_edit(&self, edited: &Edited) {
+        if let (EditAuthor::Person { session, user, .. }, Some(seen)) = (&edited.author, edited.seen.first()) {
+            self.signals.tell(user, session, || What::Edit { floor: seen.room.clone() });
+        }
     }
 
     fn publish(

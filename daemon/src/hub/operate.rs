@@ -104,6 +104,15 @@ impl Hub {
         self.conclude(audit, asked, reply);
     }
 
+    /// Puts on record what an operator does to something that is not the hub's. It is done when this is committed.
+    pub(super) fn record_deed(&mut self, audit: AuditRecord, result: &'static str, reply: Reply<()>) {
+        let asked = match result {
+            DONE => self.writable().map_err(Refused::from).map(|()| finish(|_| ())),
+            code => Err(Refused { code, message: "it was refused elsewhere".to_owned() }),
+        };
+        self.conclude(audit, asked, reply);
+    }
+
     /// Puts an attempt on record, and answers when the record and what was changed with it are committed.
     pub(super) fn conclude<T: 'static>(
         &mut self,

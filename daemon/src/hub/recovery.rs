@@ -328,7 +328,7 @@ impl Hub {
     }
 }
 
-fn closed(id: &BuildingId) -> Fail {
+pub(super) fn closed(id: &BuildingId) -> Fail {
     let detail = format!("the building {id} is closed: its log is damaged and must be repaired by an operator");
     Fail::new(code::STORE_UNAVAILABLE, detail)
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use arxosrt_core::building::command::Command;
 use arxosrt_core::id::{BuildingId, RoomId, UserId};
+use arxosrt_core::preload::signal::What;
 use arxosrt_core::wire::code;
 use arxosrt_core::wire::inbound::{Patch, Since};
 use arxosrt_core::wire::outbound::{self, People, Person, Recovery};
@@ -51,6 +52,7 @@ impl Hub {
             let membership = self.sessions[session as usize].rooms.remove(at);
             self.sessions[session as usize].rooms.push(membership);
             self.users[user as usize].floor = Some(room);
+            self.signal(session, || What::Join { room: room_id.clone() });
             return Ok(room);
         }
         let max = self.settings.rooms_per_connection;
@@ -87,6 +89,7 @@ impl Hub {
             });
             self.push(slot, span);
         }
+        self.signal(session, || What::Join { room: room_id.clone() });
         Ok(room)
     }
 

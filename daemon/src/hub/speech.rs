@@ -4,6 +4,7 @@
 //! `error` and the connection lives; only flooding closes it.
 
 use arxosrt_core::building::command::{Actor, Command};
+use arxosrt_core::preload::signal::What;
 use arxosrt_core::wire::code::{self, ErrorCode};
 use arxosrt_core::wire::inbound::{self, ClientMessage, Misunderstood};
 use arxosrt_core::wire::{json, outbound};
@@ -237,6 +238,10 @@ impl Hub {
                 self.list_conflicts(slot, id);
                 Ok(Account::Later)
             }
+            ClientMessage::PreloadHint { floor } => {
+                self.signal(session, || What::Hint { floor });
+                Ok(Account::Ack)
+            }
             ClientMessage::RetractLockRequest { request } => {
                 let command = Command::RetractLockRequest { actor: self.actor(session), request };
                 self.session_command(session, command, code::REQUEST_NOT_FOUND, to).map(|()| Account::Later)
@@ -284,5 +289,6 @@ fn kind(message: &ClientMessage) -> MessageType {
         ClientMessage::ResolveConflict(_) => MessageType::ResolveConflict,
         ClientMessage::RestoreValue(_) => MessageType::RestoreValue,
         ClientMessage::ListConflicts => MessageType::ListConflicts,
+        ClientMessage::PreloadHint { .. } => MessageType::PreloadHint,
     }
 }

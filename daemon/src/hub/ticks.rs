@@ -186,6 +186,7 @@ impl Hub {
                     && h.building.lock_count() == 0
                     && h.building.waiter_count() == 0
                     && h.building.open_conflict_count() == 0
+                    && h.building.unstored_count() == 0
                     && now.since(h.used) >= idle_ms
             })
             .map(|(key, _)| key as HostKey)

@@ -88,13 +88,14 @@ impl Collector for Metrics {
             &self.buildings_closed,
         )?;
         page.gauge("draining", "1 while clients are sent away before a stop", &self.draining)?;
+        self.cache.encode(&mut page)?;
         page.build()?;
         page.process()
     }
 }
 
 /// Writes families under the daemon's prefix.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn family(
@@ -130,7 +131,7 @@ impl Page<'_> {
         })
     }
 
-    fn named<S: AsRef<str>>(
+    pub(super) fn named<S: AsRef<str>>(
         &mut self,
         name: &str,
         help: &str,
@@ -140,6 +141,41 @@ impl Page<'_> {
         self.family(name, help, None, MetricType::Counter, |out| {
             for (value, n) in read {
                 write_counter(&mut out.encode_family(&[(key, value.as_ref())])?, n)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn named_gauge<'n>(
+        &mut self,
+        name: &str,
+        help: &str,
+        key: &str,
+        read: impl IntoIterator<Item = (&'n str, u64)>,
+    ) -> fmt::Result {
+        self.family(name, help, None, MetricType::Gauge, |out| {
+            for (value, n) in read {
+                out.encode_family(&[(key, value)])?.encode_gauge(&n)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn plain_gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.family(name, help, None, MetricType::Gauge, |out| out.encode_gauge(&value))
+    }
+
+    /// Counters by two labels.
+    pub(super) fn pairs<'n>(
+        &mut self,
+        name: &str,
+        help: &str,
+        keys: [&str; 2],
+        read: impl IntoIterator<Item = ([&'n str; 2], u64)>,
+    ) -> fmt::Result {
+        self.family(name, help, None, MetricType::Counter, |out| {
+            for ([first, second], n) in read {
+                write_counter(&mut out.encode_family(&[(keys[0], first), (keys[1], second)])?, n)?;
             }
             Ok(())
         })

@@ -94,6 +94,8 @@ labels! {
         RestoreValue = "restore_value",
         /// `list_conflicts`.
         ListConflicts = "list_conflicts",
+        /// `preload_hint`.
+        PreloadHint = "preload_hint",
         /// `heartbeat`.
         Heartbeat = "heartbeat",
         /// `ping`.

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use arxosrt_core::directory::{Directory, ItemKind, Located};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
@@ -21,7 +22,7 @@ use super::directory::{Folder, Trouble};
 use super::document;
 use super::elements::Elements;
 use super::floors;
-use super::folder::Root;
+use super::folder::{FILE_BYTES_MAX, Root};
 use super::layout::Layout;
 
 /// How many things the daemon remembers as it last read or wrote them. What is beyond is written all the same, but it
@@ -93,6 +94,23 @@ pub(super) struct Found {
     pub floor: RoomId,
     pub file: PathBuf,
     pub elements: Arc<Elements>,
+}
+
+/// What is found where a file should be.
+pub(super) enum FileNow {
+    /// It is what was known.
+    Unchanged,
+    /// This.
+    Is {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// A name for them, as long as the file has them.
+        name: Option<String>,
+    },
+    /// Nothing.
+    Missing,
+    /// Something that is too large to be read.
+    TooLarge,
 }
 
 impl State {
@@ -198,8 +216,29 @@ impl Documents {
         (kinds, floors)
     }
 
+    /// A file as it stands, with its stamp, unless its stamp has the name that is known already.
+    pub(super) fn file(&self, file: &Path, known: Option<&str>) -> Result<FileNow, Trouble> {
+        let stamp = self.root.stamp(file).map_err(|error| self.trouble(file, error))?;
+        let Some(stamp) = stamp else { return Ok(FileNow::Missing) };
+        if stamp.bytes() > FILE_BYTES_MAX {
+            return Ok(FileNow::TooLarge);
+        }
+        let name = stamp.name(SystemTime::now());
+        if name.is_some() && name.as_deref() == known {
+            return Ok(FileNow::Unchanged);
+        }
+        let bytes = self.root.read(file).map_err(|error| self.trouble(file, format!("cannot be read: {error}")))?;
+        Ok(bytes.map_or(FileNow::Missing, |bytes| FileNow::Is { bytes, name }))
+    }
+
+    /// The building in whose folder a floor is, else the one that the directory knows.
+    pub(super) fn building_of(&self, floor: &RoomId) -> Option<BuildingId> {
+        let found = self.state().layout.building_of(floor).cloned();
+        found.or_else(|| self.directory.floor(floor).map(|entry| entry.building.clone()))
+    }
+
     /// The elements of a file, out of the cache if the file is the same as before.
-    fn elements(&self, file: &Path) -> Result<Option<Arc<Elements>>, Trouble> {
+    pub(super) fn elements(&self, file: &Path) -> Result<Option<Arc<Elements>>, Trouble> {
         // Taken before the file is read: should it be replaced in between, the stamp is of the older one and does not
         // fit the next time.
         let stamp = self.root.stamp(file).map_err(|error| self.trouble(file, error))?;

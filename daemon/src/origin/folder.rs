@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The largest file that is read.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -27,6 +28,25 @@ pub struct Stamp {
     modified_s: i64,
     modified_ns: i64,
     bytes: u64,
+}
+
+/// A file that was changed this lately may be changed once more without getting another time.
+const TIME_GRAIN: Duration = Duration::from_millis(50);
+
+impl Stamp {
+    /// How many bytes the file has.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The stamp as a text that names this content for good; none as long as the content might change and keep its
+    /// stamp.
+    pub fn name(&self, now: SystemTime) -> Option<String> {
+        let since = Duration::new(u64::try_from(self.modified_s).ok()?, u32::try_from(self.modified_ns).ok()?);
+        let age = now.duration_since(SystemTime::UNIX_EPOCH + since).ok()?;
+        let Stamp { inode, modified_s, modified_ns, bytes } = self;
+        (age > TIME_GRAIN).then(|| format!("{inode:x}-{modified_s:x}-{modified_ns:x}-{bytes:x}"))
+    }
 }
 
 impl Root {
@@ -91,6 +111,11 @@ impl Root {
             modified_ns: metadata.mtime_nsec(),
             bytes: metadata.len(),
         }))
+    }
+
+    /// Where it is, without links.
+    pub(super) fn real(&self) -> &Path {
+        &self.real
     }
 
     /// The real path of something below the root.

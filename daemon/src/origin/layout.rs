@@ -28,6 +28,17 @@ struct FloorFolder {
     folder: PathBuf,
 }
 
+/// What a path in the origin is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A floor of a building.
+    Floor(BuildingId, RoomId),
+    /// A building.
+    Building(BuildingId),
+    /// Nothing that was there when the origin was read.
+    Unknown,
+}
+
 impl Layout {
     /// Notes a building's folder. The first of two with one id counts, as in the directory.
     pub fn add_building(&mut self, building: BuildingId, folder: &Path) {
@@ -70,6 +81,34 @@ impl Layout {
     /// A floor's folder, if the floor is one of this building.
     pub fn floor(&self, building: &BuildingId, floor: &RoomId) -> Option<&Path> {
         self.floors.get(floor).filter(|entry| entry.building == *building).map(|entry| entry.folder.as_path())
+    }
+
+    /// The building that a floor with a folder is in.
+    pub fn building_of(&self, floor: &RoomId) -> Option<&BuildingId> {
+        self.floors.get(floor).map(|entry| &entry.building)
+    }
+
+    /// A building's folder.
+    pub fn building(&self, building: &BuildingId) -> Option<&Path> {
+        self.buildings.get(building).map(PathBuf::as_path)
+    }
+
+    /// The buildings that have a folder, in no order.
+    pub fn buildings(&self) -> impl Iterator<Item = &BuildingId> {
+        self.buildings.keys()
+    }
+
+    /// What a path below the root is about.
+    pub fn about(&self, path: &Path) -> About {
+        if let Some((room, entry)) = self.floors.iter().find(|(_, entry)| path.starts_with(&entry.folder)) {
+            return About::Floor(entry.building.clone(), room.clone());
+        }
+        match self.buildings.iter().find(|(_, folder)| path.starts_with(folder)) {
+            None => About::Unknown,
+            Some((building, folder)) if path == folder.join(FLOORS) => About::Building(building.clone()),
+            Some((_, folder)) if path.starts_with(folder.join(FLOORS)) => About::Unknown,
+            Some((building, _)) => About::Building(building.clone()),
+        }
     }
 
     /// The floors of a building that have a folder, in the order of their ids.

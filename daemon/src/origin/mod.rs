@@ -7,19 +7,27 @@
 //! - `documents` loads one document, `write_back` puts changed ones into their files, `floors` does both for floors;
 //! - `elements`, `text`, `style` and `cache` find and change parts of a file's text;
 //! - `folder` and `replace` are all that touches the disk, and never outside the folder;
-//! - `fetch` is what the cache wants of any origin;
+//! - `fetch` is what the cache wants of any origin, `sources` says which one it asks, `slots` who asks now and `fitness`
+//!   whether it answers;
+//! - `directory_source` gives the cache the folder's files, with what `overlay` knows of edits that are not written yet;
+//! - `watch` notices what others change in the folder;
 //! - `service` does this beside the hub, which never waits; `pending` is what is still to be written.
 
 mod cache;
 pub mod directory;
+pub mod directory_source;
+#[cfg(test)]
+mod directory_source_tests;
 mod document;
 pub mod documents;
 mod elements;
 pub mod fetch;
+mod fitness;
 mod floors;
 mod folder;
 mod layout;
 mod newest;
+mod overlay;
 pub mod pending;
 #[cfg(test)]
 mod random_edits;
@@ -31,10 +39,13 @@ mod sample;
 pub mod service;
 #[cfg(test)]
 mod service_tests;
+mod slots;
+pub mod sources;
 mod style;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod watch;
 pub mod write_back;
 
 use arxosrt_core::directory::Directory;

@@ -15,15 +15,15 @@ use super::directory::read;
 use super::documents::{Documents, Kind};
 use super::write_back::{Outcome, Stored};
 
-const FLOORS: [&str; 3] = ["b:0", "b:1", "b:2"];
+pub(super) const FLOORS: [&str; 3] = ["b:0", "b:1", "b:2"];
 /// Few, so that one thing meets with many adventures.
 const THINGS: u64 = 2;
 const STEPS: u64 = 250;
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -32,18 +32,19 @@ impl Random {
 }
 
 /// What should be: the floor and the value of each thing that is there.
-type Table = BTreeMap<String, (usize, Value)>;
+pub(super) type Table = BTreeMap<String, (usize, Value)>;
 
-struct World {
-    dir: tempfile::TempDir,
-    documents: Documents,
-    table: Table,
-    waiting: BTreeMap<String, Stored>,
+pub(super) struct World {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) documents: Arc<Documents>,
+    pub(super) table: Table,
+    /// What was decided and is not written yet.
+    pub(super) waiting: BTreeMap<String, Stored>,
     version: u64,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("b/floors")).unwrap();
         std::fs::write(dir.path().join("b/building.json"), r#"{"id":"b"}"#).unwrap();
@@ -56,7 +57,7 @@ impl World {
         World { dir, documents, table: Table::new(), waiting: BTreeMap::new(), version: 0 }
     }
 
-    fn edit(&mut self, random: &mut Random) {
+    pub(super) fn edit(&mut self, random: &mut Random) {
         let is_route = random.below(3) == 0;
         let id = format!("{}{}", if is_route { 'r' } else { 'o' }, random.below(THINGS));
         let floor = random.below(3) as usize;
@@ -88,7 +89,7 @@ impl World {
     }
 
     /// One attempt; what was written does not wait any more.
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         let documents: Vec<Stored> = self.waiting.values().cloned().collect();
         for (stored, report) in documents.iter().zip(self.documents.store(&documents)) {
             match report.outcome {
@@ -101,7 +102,7 @@ impl World {
     }
 
     /// The same while one file cannot be written.
-    fn write_but(&mut self, file: &str) {
+    pub(super) fn write_but(&mut self, file: &str) {
         let (path, kept) = (self.dir.path().join(file), self.dir.path().join("kept"));
         let is_there = std::fs::rename(&path, &kept).is_ok();
         std::fs::create_dir(&path).unwrap();
@@ -143,18 +144,22 @@ impl World {
     }
 }
 
-fn open(dir: &Path) -> Documents {
+pub(super) fn open(dir: &Path) -> Arc<Documents> {
     let reading = read(dir).unwrap();
-    Documents::open(reading.folder.unwrap(), Arc::new(reading.directory)).unwrap()
+    Arc::new(Documents::open(reading.folder.unwrap(), Arc::new(reading.directory)).unwrap())
+}
+
+/// Seeds to begin with, each printed: the one that somebody asks for, or a few.
+pub(super) fn seeds() -> Vec<u64> {
+    match std::env::var("ARXOSRT_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (1..=4).map(|n| 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(n)).collect(),
+    }
 }
 
 #[test]
 fn the_folder_can_always_be_read_and_shows_in_the_end_what_was_agreed_on() {
-    let seeds: Vec<u64> = match std::env::var("ARXOSRT_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (1..=4).map(|n| 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(n)).collect(),
-    };
-    for seed in seeds {
+    for seed in seeds() {
         println!("ARXOSRT_SEED={seed}");
         let mut random = Random(seed.max(1));
         let mut world = World::new();

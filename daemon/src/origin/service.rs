@@ -13,14 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arxosrt_core::directory::Directory;
 use arxosrt_core::id::{BuildingId, ResourceId};
 use tokio::runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::directory::{Folder, Trouble};
+use super::directory::Trouble;
 use super::document;
 use super::documents::{Document, Documents, Kind};
 use super::pending::{BYTES_MAX, DOCUMENTS_MAX, Pending, Turn};
@@ -150,11 +149,9 @@ struct Shared {
 pub fn start(
     runtime: &runtime::Handle,
     settings: OriginSettings,
-    folder: Option<Folder>,
-    directory: Arc<Directory>,
+    documents: Option<Arc<Documents>>,
     metrics: Arc<Metrics>,
-) -> Result<(Origin, OriginHandle, mpsc::Receiver<OriginAnswer>), Trouble> {
-    let documents = folder.map(|folder| Documents::open(folder, directory)).transpose()?.map(Arc::new);
+) -> (Origin, OriginHandle, mpsc::Receiver<OriginAnswer>) {
     let (loads_in, loads) = mpsc::channel(LOADS_MAX);
     let (answers_in, answers) = mpsc::channel(ANSWERS_MAX);
     let shared = Arc::new(Shared {
@@ -171,7 +168,7 @@ pub fn start(
     let writer = documents
         .filter(|_| settings.write_back)
         .map(|documents| runtime.spawn(write_all(shared.clone(), documents, answers_in)));
-    Ok((Origin { shared: shared.clone(), writer, loader }, OriginHandle { loads: loads_in, shared }, answers))
+    (Origin { shared: shared.clone(), writer, loader }, OriginHandle { loads: loads_in, shared }, answers)
 }
 
 impl OriginHandle {

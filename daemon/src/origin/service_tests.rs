@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arxosrt_core::directory::Directory;
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 use tokio::sync::mpsc;
 
 use super::directory::read;
-use super::documents::Kind;
+use super::documents::{Documents, Kind};
 use super::service::{LOADS_MAX, Origin, OriginAnswer, OriginHandle, OriginSettings, Taken, TooManyLoads, start};
 use super::write_back::Stored;
 use crate::metrics::Metrics;
@@ -43,8 +42,9 @@ impl Served {
         let reading = read(dir.path()).unwrap();
         let metrics = Arc::new(Metrics::new());
         let runtime = tokio::runtime::Handle::current();
-        let (origin, handle, answers) =
-            start(&runtime, settings, reading.folder, Arc::new(reading.directory), metrics.clone()).unwrap();
+        let directory = Arc::new(reading.directory);
+        let documents = reading.folder.map(|folder| Arc::new(Documents::open(folder, directory).unwrap()));
+        let (origin, handle, answers) = start(&runtime, settings, documents, metrics.clone());
         Served { dir, origin, handle, answers, metrics }
     }
 
@@ -216,8 +216,7 @@ async fn nothing_is_written_when_nothing_is_to_be() {
     served.origin.finish().await.unwrap();
 
     let runtime = tokio::runtime::Handle::current();
-    let nowhere = start(&runtime, SETTINGS, None, Arc::new(Directory::default()), Arc::new(Metrics::new()));
-    let (_origin, handle, mut answers) = nowhere.unwrap();
+    let (_origin, handle, mut answers) = start(&runtime, SETTINGS, None, Arc::new(Metrics::new()));
     assert_eq!(handle.store(vec![stored("b", "x", 2)]), Taken::InLogOnly);
     handle.load(building("b"), ResourceId::new("x").unwrap()).unwrap();
     assert!(matches!(answers.recv().await, Some(OriginAnswer::Loaded { result: Ok(None), .. })));
@@ -242,8 +241,6 @@ fn a_folder_that_has_gone_meanwhile_is_no_origin() {
     let reading = read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample").as_path()).unwrap();
     let mut folder = reading.folder.unwrap();
     folder.path = "/nowhere/at/all".into();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let metrics = Arc::new(Metrics::new());
-    let trouble = start(runtime.handle(), SETTINGS, Some(folder), Arc::new(reading.directory), metrics).unwrap_err();
+    let trouble = Documents::open(folder, Arc::new(reading.directory)).unwrap_err();
     assert!(trouble.to_string().starts_with("/nowhere/at/all: "), "{trouble}");
 }

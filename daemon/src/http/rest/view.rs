@@ -240,16 +240,16 @@ pub struct ConnectionStatus {
     cache_connected: bool,
 }
 
-impl From<ask::Connections> for ConnectionStatus {
-    fn from(figures: ask::Connections) -> Self {
+impl ConnectionStatus {
+    /// `cache_connected`: the shared cache answers.
+    pub fn new(figures: ask::Connections, cache_connected: bool) -> Self {
         ConnectionStatus {
             websocket_connections: figures.connections,
             total_users: figures.users,
             active_rooms: figures.rooms,
             active_locks: figures.locks,
             active_conflicts: figures.conflicts,
-            // This build has no shared cache; clients expect the field.
-            cache_connected: false,
+            cache_connected,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The routes against a hub that is told what to answer: every route, in each form that clients use, under both
 //! prefixes; everything that can be wrong with a request; and one connection's life.
 
+mod cache;
 mod conflicts;
 mod connection;
 mod edits;
 mod errors;
+mod fake_cache;
 mod fake_edits;
 mod fake_hub;
 mod probes;
@@ -48,8 +50,14 @@ impl Daemon {
     fn with_hub(limits: HttpLimits, hub: FakeHub, handle: HubHandle) -> Self {
         let (ready, watched) = watch::channel(ReadyState::Ready);
         let metrics = Arc::new(Metrics::new());
+        let cache = fake_cache::cache();
         let context = HttpContext {
             hub: handle,
+            preload_floor: {
+                let cache = cache.clone();
+                Arc::new(move |floor| cache.warm_floor(floor))
+            },
+            cache,
             ready: watched,
             show_metrics: true,
             metrics: metrics.clone(),

@@ -1,0 +1,61 @@
+//! `arxosrt preload replay …`
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
+
+/// `arxosrt preload replay …`
+#[derive(Clone, Debug, ClapArgs)]
+#[command(group(ArgGroup::new("what").required(true).args(["file", "synthetic"])))]
+pub struct Replay {
+    /// The recorded accesses; - reads standard input.
+    #[arg(requires = "format")]
+    pub file: Option<PathBuf>,
+    /// The shape of the file.
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "file")]
+    pub format: Option<FileFormat>,
+    /// Make accesses up instead.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub synthetic: Option<Synthetic>,
+    /// With --synthetic office: a building's folder, or one that holds several [default: 12 made-up buildings of 20 floors].
+    #[arg(long, value_name = "DIR", conflicts_with = "file")]
+    pub building: Option<PathBuf>,
+    /// The size of the cache, in percent of the size of all that is asked for.
+    #[arg(long, default_value_t = 5.0, value_parser = percent, value_name = "P")]
+    pub cache_percent: f64,
+    /// How long a load takes, in milliseconds.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=600_000), value_name = "N")]
+    pub fetch_ms: u64,
+    /// Chooses what is left to chance.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+}
+
+/// The shape of a file of accesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// A session per line, its items in order.
+    Sessions,
+    /// Session, item, time and perhaps bytes, line by line.
+    Columns,
+    /// A web server's log, common or combined.
+    Weblog,
+}
+
+/// Traffic that is made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Synthetic {
+    /// People walking through buildings.
+    Office,
+    /// People reading a web site with pictures.
+    Web,
+    /// People clicking through a shop.
+    Shop,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),
+        _ => Err(format!("{text:?} is no share above 0 and up to 100 percent")),
+    }
+}

@@ -1,0 +1,259 @@
+//! The cache as a whole: what it is made of, and what it tells about itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arxosrt_core::cache::place::{self, Placed};
+use arxosrt_core::cache::{
+    Cursor, ENTRY_OVERHEAD, EntryId, Filter, Generations, Key, Settings, Shards, Strategies, StrategyId, Summary,
+};
+use arxosrt_core::directory::Directory;
+use arxosrt_core::id::{RoomId, UserId};
+use arxosrt_core::time::Mono;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+
+use super::figures::{CacheFigures, Count, Counts, StrategyFigures};
+use super::flights::Flights;
+use super::jitter::Jitter;
+use super::loads::Budget;
+use super::tier::{At, SharedTier};
+use super::value::Held;
+use crate::hub::Clock;
+use crate::origin::fetch::Source;
+
+/// How many signals wait for the preloader; one more is dropped and counted.
+pub const SIGNALS_MAX: usize = 4096;
+
+/// The part of `bytes_max` that is for loads under way: one of so many parts.
+const LOADS_SHARE: u64 = 8;
+
+/// A shard is not made smaller than this by having more of them: it bounds the largest entry.
+const SHARD_BYTES_LEAST: u64 = 32 << 20;
+
+/// One of so many loads at a time may be for what nobody waits for.
+const AHEAD_SHARE: usize = 4;
+
+/// Writers of one key wait for each other; so many groups of keys do so.
+const WRITERS: usize = 64;
+
+/// How often a part of the entries is looked through for what can no longer be served, and how many at a time.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const SWEPT_AT_ONCE: u32 = 2048;
+
+/// Bounds and times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// What entries and loads under way may take.
+    pub bytes_max: u64,
+    /// How many loads are with the origin at a time.
+    pub loads_max: usize,
+    /// How long a load may take.
+    pub load_timeout: Duration,
+    /// For how long values are served while the shared tier, by which others say what is invalid, is out of reach.
+    pub alone_ttl_ms: u64,
+}
+
+/// What a cache is made of.
+pub struct Parts {
+    /// Bounds and times.
+    pub settings: CacheSettings,
+    /// What kinds of values there are.
+    pub strategies: Strategies,
+    /// Where things are.
+    pub directory: Arc<Directory>,
+    /// Where values come from.
+    pub source: Arc<dyn Source>,
+    /// What nodes share, if they do.
+    pub shared: Option<Arc<dyn SharedTier>>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where loads run.
+    pub runtime: Handle,
+    /// What random choices follow from, and what protects the tables against chosen keys.
+    pub seed: u64,
+}
+
+/// Somebody used a value: what the preloader learns from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The person, as far as that is known.
+    pub user: Option<UserId>,
+    /// What kind of value.
+    pub strategy: StrategyId,
+    /// Which one.
+    pub id: EntryId,
+    /// The floor that it is about.
+    pub floor: Option<RoomId>,
+    /// How large it is.
+    pub bytes: u64,
+    /// It was there.
+    pub is_hit: bool,
+    /// What loading it took, when it was loaded.
+    pub load_ms: u64,
+    /// It had been loaded ahead, and this is the first use: by whom. With a miss it came too late: the load was still
+    /// under way.
+    pub first_use_of: Option<u8>,
+    /// When.
+    pub at: Mono,
+}
+
+/// The cache. Clones are the same one.
+#[derive(Clone)]
+pub struct Cache(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub settings: CacheSettings,
+    pub strategies: Arc<Strategies>,
+    pub directory: Arc<Directory>,
+    pub source: Arc<dyn Source>,
+    pub shared: Option<Arc<dyn SharedTier>>,
+    pub clock: Clock,
+    pub runtime: Handle,
+    pub local: Shards<Held>,
+    pub generations: Generations,
+    pub flights: Arc<Flights>,
+    /// Loads that are with the origin.
+    pub loads: Semaphore,
+    /// Loads that nobody waits for.
+    pub ahead: Arc<Semaphore>,
+    pub budget: Budget,
+    pub seed: u64,
+    pub writers: [Mutex<()>; WRITERS],
+    pub counts: Box<[Counts]>,
+    pub jitter: Jitter,
+    signals: mpsc::Sender<Signal>,
+    signals_dropped: Count,
+    /// Somebody listens to the signals.
+    is_heard: AtomicBool,
+}
+
+impl Cache {
+    /// A cache at work, and what its users' requests tell the preloader.
+    pub fn start(parts: Parts) -> (Cache, mpsc::Receiver<Signal>) {
+        let Parts { settings, strategies, directory, source, shared, clock, runtime, seed } = parts;
+        let strategies = Arc::new(strategies);
+        let generations = Generations::new(seed);
+        let for_loads = settings.bytes_max / LOADS_SHARE;
+        let held = Settings { bytes_max: settings.bytes_max - for_loads, entry_overhead: ENTRY_OVERHEAD };
+        let (signals, heard) = mpsc::channel(SIGNALS_MAX);
+        let inner = Inner {
+            local: Shards::new(held, shards(held.bytes_max), strategies.clone(), generations.clone(), seed),
+            loads: Semaphore::new(settings.loads_max),
+            ahead: Arc::new(Semaphore::new((settings.loads_max / AHEAD_SHARE).max(1))),
+            budget: Budget::new(for_loads, strategies.len()),
+            writers: std::array::from_fn(|_| Mutex::new(())),
+            counts: strategies.iter().map(|_| Counts::default()).collect(),
+            jitter: Jitter::new(seed),
+            flights: Arc::default(),
+            signals_dropped: Count::default(),
+            is_heard: AtomicBool::new(true),
+            seed,
+            settings,
+            strategies,
+            directory,
+            source,
+            shared,
+            clock,
+            runtime,
+            generations,
+            signals,
+        };
+        let cache = Cache(Arc::new(inner));
+        let swept = Arc::downgrade(&cache.0);
+        cache.0.runtime.spawn(async move {
+            let mut ticks = tokio::time::interval(SWEEP_EVERY);
+            loop {
+                ticks.tick().await;
+                let Some(inner) = swept.upgrade() else { return };
+                inner.local.sweep(inner.clock.mono(), SWEPT_AT_ONCE);
+            }
+        });
+        (cache, heard)
+    }
+
+    /// What kinds of values there are.
+    pub fn strategies(&self) -> &Strategies {
+        &self.0.strategies
+    }
+
+    /// Where values come from.
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.0.source
+    }
+
+    /// Where a value belongs.
+    pub fn place(&self, strategy: StrategyId, id: &EntryId) -> Placed {
+        place::place(&self.0.strategies.get(strategy).name, id, &self.0.directory)
+    }
+
+    /// What this process holds of a value. Asking counts for nothing.
+    pub fn peek(&self, strategy: StrategyId, id: &EntryId) -> Option<Summary> {
+        self.0.local.peek(&Key { strategy, id: id.clone() }, self.0.clock.mono())
+    }
+
+    /// What this process holds, page by page; see [`Shards::page`].
+    pub fn list(&self, from: Cursor, limit: usize, filter: &Filter) -> (Vec<Summary>, Option<Cursor>) {
+        self.0.local.page(from, limit, filter, self.0.clock.mono())
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> CacheFigures {
+        let inner = &self.0;
+        let local = inner.local.stats();
+        let strategies = inner.strategies.iter().zip(&local).zip(&inner.counts);
+        CacheFigures {
+            strategies: strategies
+                .map(|(((id, strategy), local), counts)| StrategyFigures::new(id, strategy, *local, counts))
+                .collect(),
+            bytes: local.iter().map(|stats| stats.bytes).sum(),
+            entries: local.iter().map(|stats| stats.entries).sum(),
+            bytes_max: inner.settings.bytes_max,
+            loading: inner.flights.under_way() as u64,
+            signals_dropped: inner.signals_dropped.get(),
+            shared_is_up: self.shared_is_up(),
+        }
+    }
+
+    /// Whether the shared tier answers, if there is one.
+    pub fn shared_is_up(&self) -> Option<bool> {
+        self.0.shared.as_ref().map(|shared| shared.is_up())
+    }
+
+    /// Nobody listens to the signals: none are sent from now on.
+    pub fn stop_signals(&self) {
+        self.0.is_heard.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    pub fn now(&self) -> Mono {
+        self.clock.mono()
+    }
+
+    /// Where a value is kept in the shared tier.
+    pub fn at(&self, key: &Key, placed: &Placed) -> At {
+        At { home: placed.home.clone(), strategy: key.strategy, id: key.id.clone(), tags: placed.tags.clone() }
+    }
+
+    /// For how long a value may be served here that was promised for `ttl_ms`.
+    pub fn local_ttl_ms(&self, ttl_ms: u64) -> u64 {
+        let is_alone = self.shared.as_ref().is_some_and(|shared| !shared.is_up());
+        let most = if is_alone { self.settings.alone_ttl_ms } else { u64::MAX };
+        self.jitter.shorten(ttl_ms).min(most)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        if self.is_heard.load(Ordering::Relaxed) && self.signals.try_send(signal).is_err() {
+            self.signals_dropped.inc();
+        }
+    }
+}
+
+/// As many shards as give no entry less room than it should have, one below the next power of two.
+fn shards(bytes_max: u64) -> usize {
+    let most = std::thread::available_parallelism().map_or(1, usize::from) * 4;
+    let count = usize::try_from(bytes_max / SHARD_BYTES_LEAST).unwrap_or(usize::MAX).clamp(1, most);
+    1 << count.ilog2()
+}

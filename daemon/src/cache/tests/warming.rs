@@ -1,0 +1,45 @@
+//! What was hot is hot again after a restart.
+
+use super::*;
+
+#[tokio::test]
+async fn what_people_used_is_loaded_again_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(warm::FILE);
+    let before = Bench::start();
+    warm::warm(&before.cache, &file).await;
+    for floor in ["f1", "f2", "f 3"] {
+        before.origin.has(floor, "plan");
+        before.text(&format!("floor_data/{floor}")).await;
+    }
+    // Used twice: hot. `f2` was asked for once, and is not.
+    for floor in ["f1", "f 3"] {
+        before.text(&format!("floor_data/{floor}")).await;
+    }
+    warm::save(&before.cache, &file);
+    let saved = std::fs::read_to_string(&file).unwrap();
+    assert!(!saved.contains("plan"), "names, never values");
+
+    let after = Bench::start();
+    for floor in ["f1", "f2", "f 3"] {
+        after.origin.has(floor, "plan");
+    }
+    warm::warm(&after.cache, &file).await;
+    assert_eq!(after.origin.asked(), 2);
+    assert_eq!(after.text("floor_data/f1").await, local("plan"));
+    assert_eq!(after.text("floor_data/f 3").await, local("plan"));
+}
+
+#[tokio::test]
+async fn a_file_that_says_nonsense_warms_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(warm::FILE);
+    let bench = Bench::start();
+    std::fs::write(&file, "floor_data\tf1\nnonsense\nnothing\tx\nfloor_data\t\nuser_session\ts1\n").unwrap();
+    bench.origin.has("f1", "plan");
+    warm::warm(&bench.cache, &file).await;
+    assert_eq!(bench.origin.asked(), 1);
+    std::fs::write(&file, [0xff, 0xfe]).unwrap();
+    warm::warm(&bench.cache, &file).await;
+    assert_eq!(bench.origin.asked(), 1);
+}

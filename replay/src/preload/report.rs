@@ -1,0 +1,147 @@
+//! Is ours worth it, and is it better than simpler rules that load as much?
+//!
+//! Ours runs first, with the settings that a daemon has by itself. Each simple rule is then given the same bytes to load
+//! ahead, in proportion to what was asked for, and is tried with several limits of its own; the one with the most hits
+//! counts. So a rule loses only where it chooses worse. The oracle knows what each session asks for next.
+
+use arxosrt_core::preload::Source;
+use arxosrt_core::preload::calibration::{BINS, Bin};
+use arxosrt_core::preload::feedback::{Tally, Uplift};
+
+use super::policies::{Allowance, Nothing, Ours, Rule, Simple};
+use super::simulate::{Figures, Setup, run};
+use super::trace::Trace;
+
+/// Everything about one trace.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Each policy's figures: nothing first, ours second.
+    pub rows: Vec<(&'static str, Figures)>,
+    /// What ours said, by tenths, and how often that came true.
+    pub reliability: [Bin; BINS],
+    /// What each source of ours did.
+    pub sources: Vec<(Source, Tally)>,
+    /// The gain, as ours measures it with the sessions that have nothing preloaded.
+    pub uplift: Option<Uplift>,
+    /// Contexts of our model at the end.
+    pub contexts: usize,
+    /// Bytes of our model at the end.
+    pub model_bytes: usize,
+    /// By how much thresholds were raised at the end.
+    pub raised: f32,
+    /// The size of the cache.
+    pub cache_bytes: u64,
+}
+
+impl Comparison {
+    /// The figures of a policy.
+    pub fn of(&self, name: &str) -> Option<&Figures> {
+        self.rows.iter().find(|(known, _)| *known == name).map(|(_, figures)| figures)
+    }
+}
+
+/// Limits that simple rules are tried with: how many at once.
+const MOST: [usize; 3] = [1, 2, 5];
+
+/// And how sure the chain must be.
+const LEAST: [f64; 6] = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7];
+
+/// Runs all policies over a trace.
+pub fn compare(trace: &Trace, setup: &Setup) -> Comparison {
+    let mut ours = Ours::new(trace, setup);
+    let nothing = run(trace, setup, &mut Nothing);
+    let figures = run(trace, setup, &mut ours);
+    let mut rows = vec![("none", nothing), ("ours", figures)];
+    let start = ours.engine.settings().share.burst_bytes as f64;
+    let share = (figures.preload_bytes as f64 - start).max(0.0) / figures.asked_bytes.max(1) as f64;
+    let start = start.min(figures.preload_bytes as f64);
+    let best = |rule: Rule| {
+        let tried =
+            MOST.map(|most| run(trace, setup, &mut Simple::new(rule, most, Allowance::new(share, start), trace)));
+        better(tried)
+    };
+    if !trace.buildings.is_empty() {
+        rows.push(("adjacent", best(Rule::Adjacent)));
+    }
+    rows.push(("popular", best(Rule::Popular)));
+    rows.push(("markov", better(LEAST.map(|least| best(Rule::Markov { least })))));
+    let unlimited = Allowance::new(0.0, f64::INFINITY);
+    rows.push(("oracle", run(trace, setup, &mut Simple::new(Rule::Oracle, 1, unlimited, trace))));
+    let engine = &ours.engine;
+    Comparison {
+        rows,
+        reliability: *engine.calibration().reliability(),
+        sources: Source::ALL.iter().map(|source| (*source, engine.feedback().tally(*source).clone())).collect(),
+        uplift: engine.feedback().uplift(),
+        contexts: engine.model().contexts(),
+        model_bytes: engine.model().bytes(),
+        raised: engine.raised(),
+        cache_bytes: setup.cache_bytes(trace),
+    }
+}
+
+fn better<const N: usize>(tried: [Figures; N]) -> Figures {
+    tried.into_iter().max_by_key(|figures| figures.hits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::office::{Office, Site, walks};
+    use super::super::web::{Web, site};
+    use super::*;
+
+    fn beats_simple_rules(name: &str, trace: &Trace, setup: &Setup) -> Comparison {
+        let comparison = compare(trace, setup);
+        let ours = *comparison.of("ours").unwrap();
+        for (rule, figures) in comparison.rows.iter().filter(|(rule, _)| !["ours", "oracle"].contains(rule)) {
+            assert!(ours.hits > figures.hits, "{name}, seed {}: {rule} {figures:?}, ours {ours:?}", setup.seed);
+        }
+        let gained = ours.hit_percent() - comparison.of("none").unwrap().hit_percent();
+        let is_worth_it = gained >= 7.0 && ours.precision_percent() >= 45.0 && ours.extra_percent() <= 50.0;
+        assert!(is_worth_it, "{name}, seed {}: {gained} points, {ours:?}", setup.seed);
+        comparison
+    }
+
+    #[test]
+    fn ours_gains_more_than_simple_rules_that_load_as_much_in_offices() {
+        for seed in 1..4 {
+            let office = Office { people: 60, sessions: 15, seed, ..Office::default() };
+            let setup = Setup { cache_percent: 10.0, seed, ..Setup::default() };
+            beats_simple_rules("office", &walks(Site::made_up(12, 20, seed), &office), &setup);
+        }
+    }
+
+    #[test]
+    fn ours_gains_more_than_simple_rules_that_load_as_much_on_the_web() {
+        for seed in 1..4 {
+            let trace = site(&Web { pages: 400, sessions: 3_000, seed });
+            let setup = Setup { cache_percent: 2.0, seed, ..Setup::default() };
+            let comparison = beats_simple_rules("web", &trace, &setup);
+            for bin in comparison.reliability.iter().filter(|bin| bin.trials >= 200.0) {
+                let error = bin.predicted() - bin.observed();
+                assert!(error.abs() < 0.12, "seed {seed}: {bin:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_goes_anywhere_wastes_little() {
+        for seed in 1..3 {
+            let office = Office { people: 60, sessions: 15, random_percent: 100, seed };
+            let setup = Setup { cache_percent: 10.0, seed, ..Setup::default() };
+            let trace = walks(Site::made_up(12, 40, seed), &office);
+            let figures = run(&trace, &setup, &mut Ours::new(&trace, &setup));
+            assert!(figures.wasted_percent() <= 5.0, "seed {seed}: {figures:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_repeats_everything() {
+        let trace = || walks(Site::made_up(3, 10, 7), &Office { people: 20, sessions: 5, ..Office::default() });
+        let (one, other) = (trace(), trace());
+        assert_eq!(one.accesses, other.accesses);
+        let setup = Setup::default();
+        let figures = |trace: &Trace| Figures { ns_per_access: 0, ..run(trace, &setup, &mut Ours::new(trace, &setup)) };
+        assert_eq!(figures(&one), figures(&other));
+    }
+}

@@ -1,0 +1,129 @@
+//! The cache as front and back ends meet it: values over REST, and edits that make them invalid.
+
+use arxosrt_scenario::http::{Answer, Request};
+use arxosrt_scenario::{Served, Setup, house, json, segment};
+use arxosrtd::config::cache::{Rank, Strategy};
+
+async fn put(served: &Served, what: &str, value: &str) -> Answer {
+    let path = format!("/v1/realtime/cache/{what}");
+    let answer = Request::new("PUT", &path).body("application/json", value.as_bytes().to_vec()).to(served.http).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer
+}
+
+async fn get(served: &Served, what: &str) -> Answer {
+    served.get(&format!("/realtime/cache/{what}")).await
+}
+
+async fn is_there(served: &Served, what: &str) -> bool {
+    get(served, what).await.status == 200
+}
+
+#[tokio::test]
+async fn a_value_travels_whole_under_both_prefixes_with_its_version() {
+    let served = Setup::memory().start();
+    for id in ["floor_1", "/usa/ny/ps-118/floor-02", "building:hq:floor:1", "50% *?#", "\u{1f3e2}"] {
+        let what = format!("floor_data/{}", segment(id));
+        let set = put(&served, &what, r#"{"objects":[], "grid":{}}"#).await;
+        let tag = set.field("etag").expect("a version").to_owned();
+        for prefix in ["/v1/realtime", "/realtime"] {
+            let path = format!("{prefix}/cache/{what}");
+            let found = served.get(&path).await;
+            assert_eq!((found.status, &*found.body), (200, r#"{"objects":[], "grid":{}}"#), "{id}");
+            assert_eq!((found.field("etag"), found.field("x-arxosrt-cache")), (Some(&*tag), Some("local")));
+            let known = Request::get(&path).field("If-None-Match", &tag).to(served.http).await;
+            assert_eq!((known.status, &*known.body), (304, ""));
+            let late = Request::new("PUT", &path).field("If-Match", "\"other\"").json(&json!(1)).to(served.http).await;
+            assert_eq!((late.status, &late.json()["error_code"]), (412, &json!("value_changed")));
+        }
+        let removed = Request::new("DELETE", &format!("/realtime/cache/{what}")).to(served.http).await.ok();
+        assert_eq!(removed["removed"], true);
+        assert!(!is_there(&served, &what).await);
+    }
+}
+
+/// Point 9 of what was seen to break: the hottest went first, and one class's limit was compared with all classes' total.
+#[tokio::test]
+async fn what_is_used_stays_what_is_not_goes_and_no_class_pays_for_another() {
+    let served = Setup::memory()
+        .with(|config| {
+            let of = |items_max| Strategy { items_max, ..Strategy::default() };
+            config.cache.strategies.0.insert("small".to_owned(), of(20));
+            config.cache.strategies.0.insert("large".to_owned(), Strategy { priority: Rank::Low, ..of(1000) });
+        })
+        .start();
+    put(&served, "small/hot", "1").await;
+    for n in 0..200 {
+        put(&served, &format!("large/{n}"), "1").await;
+    }
+    for n in 0..100 {
+        put(&served, &format!("small/cold-{n}"), "1").await;
+        assert!(is_there(&served, "small/hot").await, "after {n} others");
+    }
+    let stats = served.get("/realtime/cache-stats").await.ok();
+    let row = |name: &str| {
+        let rows = stats["cache_stats"]["strategies"].as_array().expect("rows");
+        rows.iter().find(|row| row["strategy"] == name).expect(name).clone()
+    };
+    assert_eq!((&row("small")["entries"], &row("large")["entries"]), (&json!(20), &json!(200)), "{stats}");
+    assert!(!is_there(&served, "small/cold-0").await);
+}
+
+/// Point 10: floor `1` also wiped `10` and `12`, and `*` wiped everything.
+#[tokio::test]
+async fn a_floor_is_invalidated_and_no_other() {
+    let served = Setup::memory().start();
+    let all = ["floor_data/1", "object_data/floor:1", "route_data/floor:1:page:2", "floor_data/10", "floor_data/12"];
+    for what in all {
+        put(&served, what, "[]").await;
+    }
+    let invalidate = async |floor: &str| {
+        let inputs = json!({"floor_id": floor});
+        served.post("/v1/realtime/invalidate-floor-cache", &inputs).await.ok()["count"].clone()
+    };
+    assert_eq!(invalidate("*").await, 0);
+    assert_eq!(invalidate("1").await, 3);
+    let mut there = Vec::new();
+    for what in all {
+        there.push(is_there(&served, what).await);
+    }
+    assert_eq!(there, [false, false, false, true, true]);
+}
+
+#[tokio::test]
+async fn whoever_hears_of_an_edit_does_not_read_what_was_there_before_it() {
+    let served = Setup::embedded().building(house()).start();
+    let mut ben = served.client_in("ben", "hq:1").await;
+    let _ana = served.client_in("ana", "hq:1").await;
+    let mut version = 0;
+    for round in 0..5 {
+        for what in ["object_data/floor:hq:1", "object_data/door", "analytics_data/building:hq", "floor_data/hq:2"] {
+            put(&served, what, "\"old\"").await;
+        }
+        let edit = json!({"user_id": "ana", "resource_id": "door", "base_version": version, "patch": {"width": round}});
+        let answered = served.post("/v1/realtime/edit", &edit).await.ok();
+        version = answered["version"].as_u64().expect("a version");
+        ben.expect("resource_updated").await;
+        for what in ["object_data/floor:hq:1", "object_data/door", "analytics_data/building:hq"] {
+            assert!(!is_there(&served, what).await, "{what} in round {round}");
+        }
+        assert!(is_there(&served, "floor_data/hq:2").await, "another floor stays");
+    }
+}
+
+#[tokio::test]
+async fn a_strategy_that_somebody_declares_is_like_any_other() {
+    let served = Setup::memory()
+        .with(|config| {
+            config.cache.strategies.0.insert("weather".to_owned(), Strategy { ttl_s: 60, ..Strategy::default() });
+        })
+        .start();
+    put(&served, "weather/oslo", "{\"c\":-3}").await;
+    assert_eq!(get(&served, "weather/oslo").await.body, "{\"c\":-3}");
+    served.advance(60_000);
+    assert!(!is_there(&served, "weather/oslo").await);
+    let metrics = served.get("/metrics").await.body;
+    assert!(metrics.contains("arxosrt_cache_writes_total{strategy=\"weather\"} 1"), "{metrics}");
+    let secret = Request::new("PUT", "/realtime/cache/user_session/s1").json(&json!({})).to(served.http).await;
+    assert_eq!((secret.status, &secret.json()["error_code"]), (503, &json!("cache_unavailable")));
+}
