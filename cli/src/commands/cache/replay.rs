@@ -4,19 +4,18 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arxosrt_core::control::API_VERSION;
 use arxosrt_core::control::code::Exit;
-use arxosrt_replay::cache::classes::{BadClasses, Class, Classes};
+use arxosrt_replay::cache::classes::Class;
 use arxosrt_replay::cache::run::{self, Outcome, Which};
-use arxosrt_replay::cache::synthetic::{self, Kind};
-use arxosrt_replay::cache::trace::{ACCESSES_MAX, Format as Written, Trace};
-use clap::{ArgGroup, Args, ValueEnum};
+use arxosrt_replay::cache::synthetic;
+use arxosrt_replay::cache::trace::{ACCESSES_MAX, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::args::Format;
+use crate::args::{CacheReplay, Format};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::output::rows::Row;
@@ -27,97 +26,6 @@ const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// What a file that xz has compressed begins with.
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z'];
-
-/// `arxosrt cache replay`.
-#[derive(Clone, Debug, Args)]
-#[command(
-    group(ArgGroup::new("trace").required(true).args(["file", "synthetic"])),
-    group(ArgGroup::new("size").required(true).args(["entries", "bytes", "percent"])),
-    after_help = "Examples:\n  arxosrt cache replay access.log --format sized --percent 1,5,20\n  xz -dc orm-busy.trace.xz | arxosrt cache replay - --format be32 --entries 500,2000 --classes 'bits:27-31%3;high=2;medium=1'\n  arxosrt cache replay --synthetic scan --entries 1000 --policy ours,lru,opt"
-)]
-pub struct Replay {
-    /// A file of what was asked for, in its order; - is standard input.
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// How the file is written.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Layout,
-    /// A trace that is made instead of read.
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub synthetic: Option<Made>,
-    /// How many accesses a made trace has.
-    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..=ACCESSES_MAX as i64), value_name = "N")]
-    pub accesses: u32,
-    /// How many items a made trace has.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "N")]
-    pub items: u32,
-    /// Repeats a made trace.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
-    /// The cache's size in entries, whatever these weigh; several with commas.
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
-    pub entries: Vec<u64>,
-    /// Its size in bytes.
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
-    pub bytes: Vec<u64>,
-    /// Its size as a part of what all items weigh together.
-    #[arg(long, value_delimiter = ',', value_parser = percent, value_name = "P")]
-    pub percent: Vec<f64>,
-    /// Which policies; all that can deal with the trace, if not given.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "POLICY")]
-    pub policy: Vec<Policy>,
-    /// How important items are: bits:FIRST-LAST[%N] of a number, or prefix before a colon; then ;high=NAME,… and ;medium=NAME,….
-    #[arg(long, value_parser = classes, value_name = "CLASSES")]
-    pub classes: Option<Classes>,
-}
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Layout {
-    /// A key per line.
-    #[default]
-    Lines,
-    /// Keys of 32 bits, big-endian.
-    Be32,
-    /// START COUNT per line.
-    Arc,
-    /// TIME KEY SIZE per line.
-    Sized,
-}
-
-/// What kind of trace is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Made {
-    /// Few items get most of the accesses.
-    Zipf,
-    /// The same, with scans in between.
-    Scan,
-    /// One item after the other, and again.
-    Loop,
-    /// Few get most, and others after a while.
-    Shift,
-}
-
-/// Which policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Policy {
-    /// The daemon's.
-    Ours,
-    /// Least recently used.
-    Lru,
-    /// As published.
-    #[value(name = "s3-fifo")]
-    S3Fifo,
-    /// As published.
-    Sieve,
-    /// As published; counts entries.
-    Arc,
-    /// As published, with exact counts; counts entries.
-    #[value(name = "w-tinylfu")]
-    WTinyLfu,
-    /// Belady's optimum, which knows what comes; counts entries.
-    Opt,
-}
 
 /// What became of the trace with one policy at one size.
 #[derive(Debug, Serialize, Deserialize)]
@@ -137,7 +45,7 @@ struct Figures {
 }
 
 /// Carries it out.
-pub fn run(replay: &Replay, output: &mut Output) -> Result<Exit, Failure> {
+pub(in crate::commands) fn run(replay: &CacheReplay, output: &mut Output) -> Result<Exit, Failure> {
     let trace = trace(replay)?;
     if trace.is_cut {
         output.remark(&format!("warning: only the first {ACCESSES_MAX} accesses were read"));
@@ -146,9 +54,9 @@ pub fn run(replay: &Replay, output: &mut Output) -> Result<Exit, Failure> {
     let policies = policies(replay, &trace)?;
     let mut rows = Vec::new();
     for capacity in capacities {
-        let of_each = policies.iter().map(|which| {
-            (*which, run::run(*which, &trace, capacity, replay.classes.as_ref(), replay.seed))
-        });
+        let of_each = policies
+            .iter()
+            .map(|which| (*which, run::run(*which, &trace, capacity, replay.classes.as_ref(), replay.seed)));
         rows.extend(figures(capacity, &of_each.collect::<Vec<_>>(), replay.classes.is_some()));
     }
     match output.format() {
@@ -170,7 +78,7 @@ pub fn run(replay: &Replay, output: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn trace(replay: &Replay) -> Result<Trace, Failure> {
+fn trace(replay: &CacheReplay) -> Result<Trace, Failure> {
     if let Some(made) = replay.synthetic {
         return Ok(synthetic::make(made.kind(), replay.accesses as usize, replay.items as usize, replay.seed));
     }
@@ -198,7 +106,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The trace as it is weighed, and the sizes in that measure.
-fn sized(replay: &Replay, trace: Trace) -> (Trace, Vec<u64>) {
+fn sized(replay: &CacheReplay, trace: Trace) -> (Trace, Vec<u64>) {
     if !replay.entries.is_empty() {
         return (trace.unweighted(), replay.entries.clone());
     }
@@ -208,15 +116,17 @@ fn sized(replay: &Replay, trace: Trace) -> (Trace, Vec<u64>) {
     (trace, capacities)
 }
 
-fn policies(replay: &Replay, trace: &Trace) -> Result<Vec<Which>, Failure> {
+fn policies(replay: &CacheReplay, trace: &Trace) -> Result<Vec<Which>, Failure> {
     let can = |which: &Which| which.weighs() || trace.is_unweighted();
     if replay.policy.is_empty() {
         return Ok(Which::ALL.into_iter().filter(can).collect());
     }
     let wanted: Vec<Which> = replay.policy.iter().map(|policy| policy.which()).collect();
     match wanted.iter().find(|which| !can(which)) {
-        Some(which) => Err(Failure::usage(format!("{} counts entries, and these items differ in weight", which.as_str()))
-            .hint("give the size with --entries, or leave it out")),
+        Some(which) => {
+            Err(Failure::usage(format!("{} counts entries, and these items differ in weight", which.as_str()))
+                .hint("give the size with --entries, or leave it out"))
+        }
         None => Ok(wanted),
     }
 }
@@ -237,53 +147,6 @@ fn figures(capacity: u64, outcomes: &[(Which, Outcome)], has_classes: bool) -> V
         }
     };
     outcomes.iter().map(row).collect()
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent),
-        _ => Err("it must be more than 0 and at most 100".into()),
-    }
-}
-
-fn classes(text: &str) -> Result<Classes, BadClasses> {
-    Classes::parse(text)
-}
-
-impl Layout {
-    fn written(self) -> Written {
-        match self {
-            Layout::Lines => Written::Lines,
-            Layout::Be32 => Written::Be32,
-            Layout::Arc => Written::Arc,
-            Layout::Sized => Written::Sized,
-        }
-    }
-}
-
-impl Made {
-    fn kind(self) -> Kind {
-        match self {
-            Made::Zipf => Kind::Zipf,
-            Made::Scan => Kind::Scan,
-            Made::Loop => Kind::Loop,
-            Made::Shift => Kind::Shift,
-        }
-    }
-}
-
-impl Policy {
-    fn which(self) -> Which {
-        match self {
-            Policy::Ours => Which::Ours,
-            Policy::Lru => Which::Lru,
-            Policy::S3Fifo => Which::S3Fifo,
-            Policy::Sieve => Which::Sieve,
-            Policy::Arc => Which::Arc,
-            Policy::WTinyLfu => Which::WTinyLfu,
-            Policy::Opt => Which::Opt,
-        }
-    }
 }
 
 impl Row for Figures {
@@ -326,10 +189,10 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        replay: Replay,
+        replay: CacheReplay,
     }
 
-    fn typed(words: &[&str]) -> Result<Replay, clap::Error> {
+    fn typed(words: &[&str]) -> Result<CacheReplay, clap::Error> {
         let command = <Line as clap::CommandFactory>::command();
         let matches = command.try_get_matches_from(["replay"].iter().chain(words))?;
         Line::from_arg_matches(&matches).map(|line| line.replay)
@@ -362,7 +225,8 @@ mod tests {
 
     #[test]
     fn figures_are_told_beside_the_optimum() {
-        let replay = typed(&["--synthetic", "loop", "--items", "100", "--accesses", "1000", "--entries", "60"]).unwrap();
+        let replay =
+            typed(&["--synthetic", "loop", "--items", "100", "--accesses", "1000", "--entries", "60"]).unwrap();
         let (trace, capacities) = sized(&replay, trace(&replay).unwrap());
         let run = |which| (which, run::run(which, &trace, capacities[0], None, 1));
         let rows = figures(60, &[run(Which::Lru), run(Which::Opt)], false);
