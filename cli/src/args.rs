@@ -1,6 +1,7 @@
 //! What can be typed. Every command, flag and word of help is defined here and nowhere else.
 
 mod cache;
+mod cache_replay;
 mod jobs;
 mod preload;
 mod replay;
@@ -12,6 +13,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use cache::Cache;
+pub use cache_replay::CacheReplay;
 pub use jobs::Jobs;
 pub use preload::{How, Preload};
 pub use replay::{FileFormat, Replay, Synthetic};

@@ -197,7 +197,7 @@ impl<V: Clone> Local<V> {
 
         let weight = entry.weight.saturating_add(self.settings.entry_overhead);
         let percent = if source.is_some() { PRELOADED_PERCENT_MAX } else { ENTRY_PERCENT_MAX };
-        let is_too_large = u64::from(weight) > (self.settings.bytes_max * percent / 100).max(1);
+        let is_too_large = u64::from(weight) > (self.settings.bytes_max.saturating_mul(percent) / 100).max(1);
         // What was there is older than what is put, whether that can be kept or not.
         let standing = existing.map(|number| self.replace(number, now)).filter(|_| is_wanted);
         if is_too_large {

@@ -6,8 +6,15 @@
 //! soon after it left (`ghost`) goes there at once. The end of the main queue is spared once for each time that it was
 //! asked for, up to three. Being asked for sets a number and moves nothing.
 //!
-//! **Priority and size are credit.** An entry that enters the main queue gets laps: times that it is spared though nobody
-//! asked. A lap is used up by being spared, so whatever nobody asks for is gone after at most `3 + LAPS_MAX` passes,
+//! **How large the small queue is** follows from what would have been hits. A key that is asked for again soon after it
+//! left the small queue would have been one if that queue had been a little larger; one that left the main queue lately,
+//! if that one had been. Each moves the border a little, those of the main queue somewhat more; below the tenth that is
+//! the least the small queue gets, the balance is still kept, as a margin against noise. Nothing is moved until both
+//! queues have been full for a while. So work that is all recency gets a queue that is nearly all of the cache, and
+//! other work gets S3-FIFO; that it is never less is what `replay` measures.
+//!
+//! **Priority and size are credit.** An entry that enters the main queue, or is asked for there, gets laps: times that it
+//! is spared though nobody asked. What is of high priority also proves itself by one ask instead of two. A lap is used up by being spared, so whatever nobody asks for is gone after at most `3 + LAPS_MAX` passes,
 //! however important it is said to be. Ranking by priority first was measured to cost a third of all hits; laps cost
 //! next to none, and what is important is hit more often.
 //!
@@ -17,18 +24,33 @@
 //! finds no room meanwhile. The first who asks for one turns it into a newcomer like any other. After its two minutes it
 //! is the first to go.
 //!
-//! **No pause.** Finding one victim passes at most [`PASSES_MAX`] entries; then the one at hand goes whatever it earned.
+//! **No pause.** Finding one victim passes at most [`PASSES_MAX`] entries. Where so many in a row are to be spared, the main
+//! queue is in use as a whole: then the newcomer goes that waits longest, or for want of one whatever is at hand.
 
 use crate::time::Mono;
 
 use super::arena::Arena;
 use super::chain::{BY_PLACE, Chain};
 use super::entry::{Node, Place, USES_MAX, seconds};
-use super::ghost::Ghost;
+use super::ghost::{Ghost, Recalled, Was};
 use super::strategy::Priority;
 
-/// The small queue's share of the room.
-const SMALL_PERCENT: u64 = 10;
+/// The small queue's share of the room: the least and the most.
+const SMALL_PERCENT_MIN: u64 = 10;
+const SMALL_PERCENT_MAX: u64 = 80;
+
+/// What left a queue while no more of it than this share of the room did is what a somewhat larger one would still have.
+const SOON_PERCENT: u64 = 20;
+
+/// The border is kept in quarters of a byte, and moved by so many quarters of an average entry's weight.
+const QUARTERS: u64 = 4;
+const UP: u64 = 2;
+const DOWN: u64 = 3;
+
+/// The border is not moved before so much of the room has left the main queue, or else the small one, which shows that the
+/// main one will not fill.
+const SETTLED_MAIN_PERCENT: u64 = 40;
+const SETTLED_SMALL_PERCENT: u64 = 1000;
 
 /// How much of the room what was loaded ahead may take until somebody asks for it.
 pub const PROBATION_PERCENT: u64 = 10;
@@ -36,7 +58,8 @@ pub const PROBATION_PERCENT: u64 = 10;
 /// How long what was loaded ahead is left alone.
 pub const PROBATION_MS: u64 = 120_000;
 
-/// An entry of the small queue has proved itself when it was asked for so often since it was loaded.
+/// An entry of the small queue has proved itself when it was asked for so often since it was loaded; one of high priority
+/// a time earlier.
 const PROVED: u8 = 2;
 
 /// The most laps that an entry can have.
@@ -52,17 +75,20 @@ pub(super) struct Queues {
     main: Chain<BY_PLACE>,
     probation: Chain<BY_PLACE>,
     ghost: Ghost,
+    /// What the small queue is to have in quarters of a byte, before the least is given to it.
+    border: u64,
 }
 
 impl Queues {
     pub(super) fn new(bytes_max: u64) -> Queues {
-        let window = bytes_max - bytes_max * SMALL_PERCENT / 100;
+        let small_reach = bytes_max - percent(bytes_max, SMALL_PERCENT_MIN);
         Queues {
             bytes_max,
             small: Chain::new(),
             main: Chain::new(),
             probation: Chain::new(),
-            ghost: Ghost::new(window),
+            ghost: Ghost::new(small_reach, percent(bytes_max, SOON_PERCENT).max(1)),
+            border: percent(bytes_max, SMALL_PERCENT_MIN) * QUARTERS,
         }
     }
 
@@ -82,7 +108,7 @@ impl Queues {
 
     /// There is room for so many bytes more of what was loaded ahead.
     pub(super) fn has_probation_room(&self, weight: u32) -> bool {
-        self.probation.bytes + u64::from(weight) <= self.bytes_max * PROBATION_PERCENT / 100
+        self.probation.bytes + u64::from(weight) <= percent(self.bytes_max, PROBATION_PERCENT)
     }
 
     /// Takes in an entry that is new. Whether it was here lately decides where it begins.
@@ -93,8 +119,13 @@ impl Queues {
             node.place = Place::Probation;
             return self.probation.push(arena, number);
         }
-        if self.ghost.recall(node.hash) {
-            node.laps = laps(node.weight, self.mean(), priority);
+        let recalled = self.ghost.recall(node.hash, u64::from(node.weight));
+        let (mean, was) = (self.mean(), recalled.map(|recalled| recalled.was));
+        if let Some(recalled) = recalled {
+            self.learn(recalled, mean);
+        }
+        if matches!(was, Some(Was::Small | Was::Wanted)) {
+            node.laps = laps(node.weight, mean, priority);
             node.place = Place::Main;
             return self.main.push(arena, number);
         }
@@ -113,6 +144,9 @@ impl Queues {
         node.is_asked = true;
         if node.place != Place::Probation {
             node.uses = (node.uses + 1).min(USES_MAX);
+            if node.place == Place::Main {
+                node.laps = laps(node.weight, self.mean(), priority);
+            }
             return;
         }
         node.source = None;
@@ -127,7 +161,7 @@ impl Queues {
 
     /// Remembers an entry that leaves or has left as one that people want: asked for again, it is taken for proved.
     pub(super) fn remember<V>(&mut self, node: &Node<V>) {
-        self.ghost.remember(node.hash, u64::from(node.weight));
+        self.ghost.remember(node.hash, u64::from(node.weight), Was::Wanted);
     }
 
     /// The entry that was loaded ahead, has had its time, and goes first.
@@ -148,34 +182,83 @@ impl Queues {
         if let Some(overdue) = self.overdue(arena, now) {
             return Some(overdue);
         }
-        let small_share = (self.bytes_max - self.probation.bytes.min(self.bytes_max)) * SMALL_PERCENT / 100;
+        let small_share = self.small_share();
+        let main_share = self.bytes_max - small_share;
+        // An entry that moved up to a main queue that is full is made room for there.
+        let mut has_moved = false;
         for passed in 0.. {
             let is_last = passed == PASSES_MAX;
-            let from_small = self.main.len == 0 || self.small.len > 0 && self.small.bytes > small_share;
+            let is_main_over = has_moved && self.main.bytes > main_share;
+            let from_small =
+                self.main.len == 0 || self.small.len > 0 && self.small.bytes >= small_share && !is_main_over;
             let Some(oldest) = (if from_small { self.small.oldest() } else { self.main.oldest() }) else { break };
             let mean = self.mean();
             let node = arena.at_mut(oldest);
             if from_small {
-                if node.uses < PROVED || is_last {
-                    self.ghost.remember(node.hash, u64::from(node.weight));
+                let priority = priority_of(node);
+                if node.uses < proof_of(priority) || is_last {
+                    self.ghost.remember(node.hash, u64::from(node.weight), Was::Small);
                     return Some(oldest);
                 }
                 node.uses = 0;
-                node.laps = laps(node.weight, mean, priority_of(node));
+                node.laps = laps(node.weight, mean, priority);
                 node.place = Place::Main;
                 self.small.remove(arena, oldest);
                 self.main.push(arena, oldest);
+                has_moved = true;
             } else {
-                match (node.uses, node.laps) {
-                    (0, 0) => return Some(oldest),
-                    _ if is_last => return Some(oldest),
-                    (0, _) => node.laps -= 1,
+                let is_free = node.uses == 0 && node.laps == 0;
+                if !is_free
+                    && is_last
+                    && let Some(newcomer) = self.unproved(arena, &priority_of)
+                {
+                    return Some(newcomer);
+                }
+                let node = arena.at_mut(oldest);
+                if is_free || is_last {
+                    self.ghost.remember(node.hash, u64::from(node.weight), Was::Main);
+                    return Some(oldest);
+                }
+                match node.uses {
+                    0 => node.laps -= 1,
                     _ => node.uses -= 1,
                 }
                 self.main.spare_oldest(arena);
             }
         }
         self.probation.oldest()
+    }
+
+    /// The end of the small queue, unless it has proved itself: it goes where all of the main queue is in use.
+    fn unproved<V>(&mut self, arena: &Arena<Node<V>>, priority_of: impl Fn(&Node<V>) -> Priority) -> Option<u32> {
+        let oldest = self.small.oldest()?;
+        let node = arena.at(oldest);
+        if node.uses >= proof_of(priority_of(node)) {
+            return None;
+        }
+        self.ghost.remember(node.hash, u64::from(node.weight), Was::Small);
+        Some(oldest)
+    }
+
+    /// What the small queue is to have.
+    fn small_share(&self) -> u64 {
+        (self.border / QUARTERS).max(percent(self.bytes_max, SMALL_PERCENT_MIN)).max(1)
+    }
+
+    /// Moves the border by what came back.
+    fn learn(&mut self, recalled: Recalled, mean: u64) {
+        let [small_left, main_left] = self.ghost.left();
+        let is_settled = main_left >= percent(self.bytes_max, SETTLED_MAIN_PERCENT)
+            || small_left >= percent(self.bytes_max, SETTLED_SMALL_PERCENT);
+        if !is_settled || recalled.bytes_since >= percent(self.bytes_max, SOON_PERCENT).max(1) {
+            return;
+        }
+        let border_max = percent(self.bytes_max, SMALL_PERCENT_MAX) * QUARTERS;
+        match recalled.was {
+            Was::Small => self.border = (self.border + UP * mean).min(border_max),
+            Was::Main => self.border = self.border.saturating_sub(DOWN * mean),
+            Was::Wanted => {}
+        }
     }
 
     /// What an entry is charged on average.
@@ -191,6 +274,16 @@ impl Queues {
             Place::Main => &mut self.main,
         }
     }
+}
+
+fn percent(of: u64, percent: u64) -> u64 {
+    // A ceiling of 2^57 bytes is beyond any machine.
+    of.saturating_mul(percent) / 100
+}
+
+/// How often an entry must be asked for to have proved itself.
+fn proof_of(priority: Priority) -> u8 {
+    if priority >= Priority::High { PROVED - 1 } else { PROVED }
 }
 
 /// The credit of an entry that has proved itself: its priority's, and one lap if it weighs so little that sparing it

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Subcommand};
 
-use super::duration;
+use super::{CacheReplay, duration};
 
 /// `arxosrt cache …`
 #[derive(Debug, Subcommand)]
@@ -69,4 +69,6 @@ pub enum Cache {
         #[arg(long, num_args = 0..=1, require_equals = true, value_parser = duration, value_name = "TIME")]
         wait: Option<Option<Duration>>,
     },
+    /// Which share of a trace would the cache answer, beside other policies? Runs it here, without a daemon.
+    Replay(Box<CacheReplay>),
 }

@@ -3,6 +3,8 @@
 //! Forgetting one entry or one floor costs a load and is done at once; what makes many people wait for the origin at the
 //! same time is shown and asked about first, with the number of entries that the daemon counts.
 
+pub(super) mod replay;
+
 use arxosrt_core::control::cache::{
     CacheEntryRow, CacheStats, CacheStrategyRow, Evicted, InvalidateRequest, InvalidatedRow, WarmRequest,
 };
@@ -26,6 +28,7 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     match command {
+        Cache::Replay(replay) => return replay::run(replay, output),
         Cache::Stats => stats(&mut client, output).await?,
         Cache::List { strategy, floor, building, limit } => {
             let given = [("strategy", strategy), ("floor", floor), ("building", building)];

@@ -19,7 +19,7 @@ mod watch;
 use arxosrt_core::control::code::Exit;
 use arxosrt_core::control::{Changed, document::Document};
 
-use crate::args::{Args, Command, Format, Global, Preload};
+use crate::args::{Args, Cache, Command, Format, Global, Preload};
 use crate::client::Client;
 use crate::error::Failure;
 use crate::output::{Output, Raw, read};
@@ -30,6 +30,7 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
     match &args.command {
         Command::Help { topic } => return help::help(topic, output),
         Command::Version => return status::version(global, output).await,
+        Command::Cache(Cache::Replay(replay)) => return cache::replay::run(replay, output),
         Command::Preload(Preload::Replay(replay)) => return preload::replay::run(replay, output),
         _ => {}
     }

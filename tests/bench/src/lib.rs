@@ -13,9 +13,12 @@
 //! - `core_speed`: figures of the core alone, which another package measures.
 //! - `options`, `run`: the command line, and the order in which everything happens.
 //!
-//! It knows the servers by their wire alone and links none of their code.
+//! - `cache`: the cache in memory beside other libraries, without any server.
+//!
+//! It knows the servers by their wire alone and links none of their code, but for that cache.
 
 pub mod building;
+pub mod cache;
 pub mod core_speed;
 pub mod crowd;
 pub mod dialect;

@@ -1,11 +1,12 @@
-//! The command. Its second face, `floor-server PORT plain|corked`, is the floor, started by the first as a process.
+//! The command. Its second face, `floor-server PORT plain|corked`, is the floor, started by the first as a process; so is
+//! `cache-alone` by `cache`, which measures the cache in memory beside others and no server.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
 use arxosrt_bench::options::Options;
-use arxosrt_bench::{floor, run};
+use arxosrt_bench::{cache, floor, run};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -13,6 +14,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let outcome = match words[..] {
         ["floor-server", port, manner] => serve_floor(port, manner),
+        ["cache", ref rest @ ..] => cache::run(rest),
+        ["cache-alone", ref rest @ ..] => cache::measure(rest),
         _ => run::run(&Options::parse()),
     };
     match outcome {
