@@ -1,8 +1,7 @@
 //! Has this session sent this message before?
 //!
 //! Part of the durable state, so that a repeat is recognised after a restart too. Age is counted on the log's own
-//! clock: it advances with the events' wall times, but never backwards and never by more than [`STEP_MS_MAX`] at once.
-//! So a jump of the wall clock forgets nothing too early; after a quiet time something may be remembered for longer.
+//! clock ([`LogClock`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,14 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::id::SessionId;
 use crate::time::Wall;
 
-/// The most by which one event advances the log's clock.
-const STEP_MS_MAX: u64 = 60_000;
+use super::log_clock::LogClock;
 
 /// The names of broadcasts that were told lately.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dedup {
-    age_ms: u64,
-    last_at: Wall,
+    clock: LogClock,
     seqs: HashMap<SessionId, HashMap<Arc<str>, u64>>,
     by_age: VecDeque<Remembered>,
 }
@@ -36,8 +33,7 @@ pub(crate) struct Remembered {
 /// The stored form, oldest name first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct DedupImage {
-    age_ms: u64,
-    last_at: Wall,
+    clock: LogClock,
     names: Vec<Remembered>,
 }
 
@@ -49,10 +45,8 @@ impl Dedup {
 
     /// An event has happened at `at`: time passes.
     pub(crate) fn advance(&mut self, at: Wall, keep_ms: u64) {
-        let step = u64::try_from(at.0.saturating_sub(self.last_at.0)).unwrap_or(0);
-        self.age_ms = self.age_ms.saturating_add(step.min(STEP_MS_MAX));
-        self.last_at = at;
-        while self.by_age.front().is_some_and(|oldest| self.age_ms - oldest.at_ms > keep_ms) {
+        self.clock.advance(at);
+        while self.by_age.front().is_some_and(|oldest| self.clock.ms() - oldest.at_ms > keep_ms) {
             self.forget_oldest();
         }
     }
@@ -62,7 +56,7 @@ impl Dedup {
         let name: Arc<str> = Arc::from(name);
         let before = self.seqs.entry(session.clone()).or_default().insert(name.clone(), seq);
         if before.is_none() {
-            self.by_age.push_back(Remembered { at_ms: self.age_ms, session: session.clone(), name, seq });
+            self.by_age.push_back(Remembered { at_ms: self.clock.ms(), session: session.clone(), name, seq });
         }
         while self.by_age.len() > max {
             self.forget_oldest();
@@ -70,14 +64,14 @@ impl Dedup {
     }
 
     pub(crate) fn image(&self) -> DedupImage {
-        DedupImage { age_ms: self.age_ms, last_at: self.last_at, names: self.by_age.iter().cloned().collect() }
+        DedupImage { clock: self.clock, names: self.by_age.iter().cloned().collect() }
     }
 
     pub(crate) fn from_image(image: DedupImage) -> Self {
-        let mut dedup = Dedup { age_ms: image.age_ms, last_at: image.last_at, ..Dedup::default() };
+        let mut dedup = Dedup { clock: image.clock, ..Dedup::default() };
         for one in image.names {
             // A name of the future would never be forgotten; only tampering makes one.
-            let at_ms = one.at_ms.min(image.age_ms);
+            let at_ms = one.at_ms.min(image.clock.ms());
             let before = dedup.seqs.entry(one.session.clone()).or_default().insert(one.name.clone(), one.seq);
             if before.is_none() {
                 dedup.by_age.push_back(Remembered { at_ms, ..one });

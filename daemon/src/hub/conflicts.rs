@@ -4,7 +4,7 @@
 //! A person who is away finds the open conflicts on returning: they are told again with each new connection, once, when
 //! it is clear who it is. What operators watch are names and paths, never values.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use arxosrt_core::building::command::{Command, Place, Reply, Resolver};
 use arxosrt_core::building::conflict::{Conflict, ConflictId, Opened, Settled, SettledBy, Status};
@@ -31,24 +31,47 @@ pub(super) type Spot = (BuildingId, SmallVec<[RoomId; 1]>);
 /// Which building a conflict is in, and which open ones a person has.
 #[derive(Default)]
 pub(super) struct ConflictIndex {
-    pub(super) hosts: HashMap<ConflictId, HostKey>,
+    entries: HashMap<ConflictId, Entry>,
+    in_host: HashMap<HostKey, HashSet<ConflictId>>,
     of: HashMap<UserId, BTreeSet<(HostKey, ConflictId)>>,
-    escalated: BTreeSet<ConflictId>,
+    escalated: HashSet<ConflictId>,
+    open: usize,
+}
+
+struct Entry {
+    host: HostKey,
+    /// The two who are to settle it, while it is open.
+    open_for: Option<[UserId; 2]>,
 }
 
 impl ConflictIndex {
-    fn open(&mut self, host: HostKey, opened: &Opened) {
-        self.hosts.insert(opened.id, host);
-        for user in [&opened.first.user, &opened.second.user] {
-            self.of.entry(user.clone()).or_default().insert((host, opened.id));
-        }
+    /// The building that a conflict is in.
+    pub(super) fn host(&self, id: ConflictId) -> Option<HostKey> {
+        self.entries.get(&id).map(|entry| entry.host)
     }
 
-    fn settle(&mut self, host: HostKey, opened: &Opened) {
-        self.escalated.remove(&opened.id);
-        for user in [&opened.first.user, &opened.second.user] {
+    fn open(&mut self, host: HostKey, opened: &Opened) {
+        let people = [opened.first.user.clone(), opened.second.user.clone()];
+        for user in &people {
+            self.of.entry(user.clone()).or_default().insert((host, opened.id));
+        }
+        self.open += 1;
+        self.insert(opened.id, Entry { host, open_for: Some(people) });
+    }
+
+    fn insert(&mut self, id: ConflictId, entry: Entry) {
+        self.in_host.entry(entry.host).or_default().insert(id);
+        self.entries.insert(id, entry);
+    }
+
+    fn settle(&mut self, id: ConflictId) {
+        self.escalated.remove(&id);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(people) = entry.open_for.take() else { return };
+        self.open -= 1;
+        for user in &people {
             if let Some(open) = self.of.get_mut(user) {
-                open.remove(&(host, opened.id));
+                open.remove(&(entry.host, id));
                 if open.is_empty() {
                     self.of.remove(user);
                 }
@@ -58,25 +81,19 @@ impl ConflictIndex {
 
     /// A building leaves memory, or is folded anew.
     pub(super) fn forget(&mut self, host: HostKey) {
-        let Self { hosts, of, escalated } = self;
-        hosts.retain(|id, of| {
-            if *of == host {
-                escalated.remove(id);
-            }
-            *of != host
-        });
-        of.retain(|_, open| {
-            open.retain(|(of, _)| *of != host);
-            !open.is_empty()
-        });
+        for id in self.in_host.remove(&host).unwrap_or_default() {
+            self.settle(id);
+            self.entries.remove(&id);
+        }
     }
 
     /// A building has come into memory.
-    pub(super) fn learn(&mut self, host: HostKey, building: &arxosrt_core::building::Building) {
+    fn learn(&mut self, host: HostKey, building: &arxosrt_core::building::Building) {
         for conflict in building.conflicts() {
-            self.hosts.insert(conflict.opened.id, host);
             if conflict.is_open() {
                 self.open(host, &conflict.opened);
+            } else {
+                self.insert(conflict.opened.id, Entry { host, open_for: None });
             }
             if matches!(conflict.status, Status::Escalated { .. }) {
                 self.escalated.insert(conflict.opened.id);
@@ -162,7 +179,7 @@ impl Hub {
     pub(super) fn conflict_settled(&mut self, host: HostKey, settled: &Settled) {
         let conflict = self.hosts[host as usize].building.conflict(settled.id);
         let Some(opened) = conflict.map(|conflict| conflict.opened.clone()) else { return };
-        self.conflicts.settle(host, &opened);
+        self.conflicts.settle(settled.id);
         self.metrics.conflicts_settled.inc(match settled.by {
             SettledBy::Party(_) => SettledHow::People,
             SettledBy::Operator(..) => SettledHow::Operators,
@@ -177,8 +194,7 @@ impl Hub {
     }
 
     pub(super) fn count_conflicts(&self) {
-        let open: usize = self.hosts.iter().map(|(_, host)| host.building.open_conflict_count()).sum();
-        self.metrics.conflicts_open.set(open as u64);
+        self.metrics.conflicts_open.set(self.conflicts.open as u64);
         self.metrics.conflicts_waiting_for_operators.set(self.conflicts.escalated_count() as u64);
     }
 
@@ -268,7 +284,7 @@ impl Hub {
     pub(super) fn about_conflict(&mut self, conflict: ConflictId, command: &Command) -> Result<Reply, Fail> {
         self.writable()?;
         let unknown = || Fail::new(code::CONFLICT_NOT_FOUND, "there is no such conflict, or it is not yours");
-        let host = self.conflicts.hosts.get(&conflict).copied().ok_or_else(unknown)?;
+        let host = self.conflicts.host(conflict).ok_or_else(unknown)?;
         match self.run(host, command) {
             Reply::Refused(refusal) => {
                 let (code, detail) = refusal_words(&refusal);

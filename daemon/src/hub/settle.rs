@@ -106,7 +106,7 @@ impl Hub {
     /// One conflict with all that is disputed. Unknown and foreign ones are answered alike.
     pub(super) fn conflict_whole(&self, id: ConflictId, of: Option<&UserId>) -> Result<ConflictRow, Fail> {
         let unknown = || Fail::new(code::CONFLICT_NOT_FOUND, format!("there is no conflict {id}, or it is not yours"));
-        let host = self.conflicts.hosts.get(&id).copied().ok_or_else(unknown)?;
+        let host = self.conflicts.host(id).ok_or_else(unknown)?;
         let conflict = self.hosts[host as usize].building.conflict(id).ok_or_else(unknown)?;
         match of {
             Some(user) if !conflict.concerns(user) => Err(unknown()),
@@ -227,7 +227,7 @@ impl Hub {
     fn would(&mut self, conflict: ConflictId, command: &Command) -> Result<ResolvedRow, Fail> {
         let unknown =
             || Fail::new(code::CONFLICT_NOT_FOUND, format!("there is no conflict {conflict}, or it is not yours"));
-        let host = self.conflicts.hosts.get(&conflict).copied().ok_or_else(unknown)?;
+        let host = self.conflicts.host(conflict).ok_or_else(unknown)?;
         let facts = Self::facts(self.now, self.wall, &self.tokens);
         let said = self.hosts[host as usize].building.decide(&facts, command).reply;
         match said {
@@ -240,8 +240,8 @@ impl Hub {
     }
 
     fn resource_of(&self, conflict: ConflictId) -> Option<ResourceId> {
-        let host = self.conflicts.hosts.get(&conflict)?;
-        Some(self.hosts[*host as usize].building.conflict(conflict)?.opened.resource.clone())
+        let host = self.conflicts.host(conflict)?;
+        Some(self.hosts[host as usize].building.conflict(conflict)?.opened.resource.clone())
     }
 
     /// Who settles: a person acts through its latest session, and one that is away may settle too.

@@ -92,7 +92,7 @@ pub fn small_and_large(into: &Path) -> io::Result<[String; 2]> {
 }
 
 /// The ids of the objects that have properties. Each object begins with its id and its floor.
-fn ids(objects: &[u8]) -> Vec<String> {
+pub fn ids(objects: &[u8]) -> Vec<String> {
     let (begin, floor, properties) = (br#"{"id":""#, br#"","floor_id":"#, br#""properties":{"#);
     let mut found: Vec<String> = Vec::new();
     let mut last = None;

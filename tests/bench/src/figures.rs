@@ -28,6 +28,12 @@ pub enum Metric {
     CpuRatio,
     /// Of what the member that never reads was sent, what was still to be had from its socket afterwards.
     UnreadPercent,
+    /// Of the floors that were opened, those that were there within 10 ms.
+    AtOncePercent,
+    /// What the origin was asked.
+    OriginRequests,
+    /// What the origin sent.
+    OriginMib,
     /// From the start of the process to the first 200 of `/ready`.
     ReadyMs,
     /// Of the locks that were granted, those that were there after the restart.

@@ -7,6 +7,7 @@
 //! - `sys` is the only place that talks to the kernel without the standard library.
 //! - `frame`, `swarm`, `dialect`, `crowd`: the generator. One thread, raw epoll, nothing allocated per frame.
 //! - `floor`: the server that the others are compared with.
+//! - `walk`, `slow_origin`: people who go through a building, and where its data comes from.
 //! - `server`, `peers`: starting, observing and stopping what is measured.
 //! - `scenario/`: one file per question asked.
 //! - `figures`, `histogram`, `table`: from samples to medians to the page.
@@ -31,6 +32,8 @@ pub mod peers;
 pub mod run;
 pub mod scenario;
 pub mod server;
+pub mod slow_origin;
 pub mod swarm;
 pub mod sys;
 pub mod table;
+pub mod walk;

@@ -24,7 +24,7 @@ const COLUMNS: [&str; 9] =
     ["case", "server", "n", "CPU µs per op", "× floor", "ops/s", "p50 / p99 / max ms", "RSS MiB", "more"];
 
 /// Shown in the last column, where they were measured.
-const MORE: [(Metric, &str, &str); 12] = [
+const MORE: [(Metric, &str, &str); 15] = [
     (Metric::KibPerConnection, "", " KiB/connection"),
     (Metric::KibAfterClose, "", " KiB/connection after all left"),
     (Metric::DeliveredPercent, "", " % delivered"),
@@ -32,6 +32,9 @@ const MORE: [(Metric, &str, &str); 12] = [
     (Metric::P99Ratio, "p99 × ", ""),
     (Metric::CpuRatio, "CPU × ", " of the small one's"),
     (Metric::UnreadPercent, "the one got ", " %"),
+    (Metric::AtOncePercent, "", " % within 10 ms"),
+    (Metric::OriginRequests, "origin asked ", " times"),
+    (Metric::OriginMib, "", " MiB from it"),
     (Metric::ReadyMs, "ready after ", " ms"),
     (Metric::RestoredPercent, "", " % restored"),
     (Metric::StalledMs, "stalled for ", " ms"),

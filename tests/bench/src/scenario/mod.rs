@@ -12,6 +12,7 @@ mod locks;
 mod restart;
 mod rooms;
 mod slow;
+mod walk;
 
 use std::io;
 use std::path::Path;
@@ -69,6 +70,8 @@ pub enum Scenario {
     Edits,
     /// Killed with many locks: how long until it is ready again.
     Restart,
+    /// Floors opened by 50 people on a walk, with a slow origin behind the cache.
+    Walk,
     /// The core without sockets, as the simulation package measures it.
     Core,
 }
@@ -84,6 +87,7 @@ impl Scenario {
             Self::LocksWs => "locks-ws",
             Self::Edits => "edits",
             Self::Restart => "restart",
+            Self::Walk => "walk",
             Self::Core => "core",
         }
     }
@@ -98,6 +102,7 @@ impl Scenario {
             Self::LocksWs => &locks::CASES,
             Self::Edits => &edits::CASES,
             Self::Restart => &restart::CASES,
+            Self::Walk => &walk::CASES,
             Self::Core => &[],
         }
     }
@@ -108,7 +113,7 @@ impl Scenario {
             Self::Slow => peer != Peer::FloorCorked,
             Self::Idle | Self::Joins => peer != Peer::FloorCorked,
             Self::LocksWs => !peer.is_floor(),
-            Self::Edits | Self::Restart => peer == Peer::Arxosrtd,
+            Self::Edits | Self::Restart | Self::Walk => peer == Peer::Arxosrtd,
             Self::Core => false,
         }
     }
@@ -128,6 +133,7 @@ impl Scenario {
             Self::LocksWs => locks::run(stage),
             Self::Edits => edits::run(stage),
             Self::Restart => restart::run(stage),
+            Self::Walk => walk::run(stage),
             Self::Core => Ok(Vec::new()),
         }
     }
@@ -146,6 +152,8 @@ pub struct Scale {
     /// For loads at a fixed rate, which need more time to show their tails.
     pub long_window: Duration,
     pub after_close: Duration,
+    /// How much of the recorded walk is walked, in the walk's own, faster time.
+    pub walk: Duration,
 }
 
 impl Scale {
@@ -158,6 +166,7 @@ impl Scale {
         window: Duration::from_secs(2),
         long_window: Duration::from_secs(5),
         after_close: Duration::from_secs(5),
+        walk: Duration::from_secs(60),
     };
 
     pub const QUICK: Self = Self {
@@ -169,6 +178,7 @@ impl Scale {
         window: Duration::from_millis(500),
         long_window: Duration::from_secs(1),
         after_close: Duration::from_secs(2),
+        walk: Duration::from_secs(20),
     };
 
     /// For the tests of the bench itself.
@@ -181,6 +191,7 @@ impl Scale {
         window: Duration::from_millis(60),
         long_window: Duration::from_millis(60),
         after_close: Duration::from_millis(10),
+        walk: Duration::from_secs(1),
     };
 }
 
