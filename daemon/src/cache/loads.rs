@@ -220,7 +220,7 @@ impl Inner {
         if let Some(shared) = &self.shared {
             match shared.read(self.at(&job.key, &job.placed)).await {
                 Read::Hit(value) => {
-                    let landed = self.from_shared(job, value);
+                    let landed = self.landed_from_shared(job, value);
                     // A refresh takes what another node has refreshed; what is as old as its own it replaces.
                     if job.prior.is_none() || landed.ttl_ms > strategy.ttl_ms / 5 {
                         counts.shared_hits.inc();
@@ -285,7 +285,7 @@ impl Inner {
         }
     }
 
-    fn from_shared(&self, job: &Job, value: StoredValue) -> Landed {
+    fn landed_from_shared(&self, job: &Job, value: StoredValue) -> Landed {
         let age_ms = u64::try_from(self.clock.wall().0.saturating_sub(value.created.0)).unwrap_or(0);
         let held = (!value.negative).then(|| {
             let validator = value.etag.as_deref().map(Arc::from);

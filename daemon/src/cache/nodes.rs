@@ -112,9 +112,9 @@ impl Heard {
             Incoming::Invalidated(Change::All) | Incoming::Gap => cache.doubt_everything(),
             Incoming::Up => {
                 cache.doubt_everything();
-                cache.is_alone(false);
+                cache.set_alone(false);
             }
-            Incoming::Down => cache.is_alone(true),
+            Incoming::Down => cache.set_alone(true),
         }
     }
 }

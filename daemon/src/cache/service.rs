@@ -241,7 +241,7 @@ impl Cache {
     }
 
     /// The other nodes are not heard any more, or again.
-    pub fn is_alone(&self, is_alone: bool) {
+    pub fn set_alone(&self, is_alone: bool) {
         let since = if is_alone { self.0.now().0.max(1) } else { 0 };
         self.0.alone_since.store(since, Ordering::Relaxed);
     }
