@@ -89,7 +89,8 @@ async fn edit(served: &Served, base: u64, patch: Value) -> Value {
     served.post("/v1/realtime/edit", &edit).await.ok()
 }
 
-#[tokio::test]
+// The service answers while the daemon stops, which keeps the test's own thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_loads_over_http_goes_before_what_is_there_and_is_written_back() {
     let held = Held::default();
     let door = json!({"id": "door", "floor_id": "hq:1", "version": 4, "colour": "red"});
