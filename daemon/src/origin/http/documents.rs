@@ -92,7 +92,7 @@ impl HttpDocuments {
                     }
                 }
                 StatusCode::NO_CONTENT | StatusCode::NOT_FOUND | StatusCode::GONE => {}
-                status => return Err(self.trouble(&refusal(status))),
+                status => return Err(self.trouble(refusal(status))),
             }
         }
         Ok(None)
@@ -178,12 +178,12 @@ impl HttpDocuments {
                 Outcome::Written
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT => {
-                Outcome::Failed(self.trouble(&refusal(reply.status)))
+                Outcome::Failed(self.trouble(refusal(reply.status)))
             }
             status if status.is_client_error() => {
                 Outcome::Refused(format!("the service refuses it with status {}", status.as_u16()))
             }
-            status => Outcome::Failed(self.trouble(&refusal(status))),
+            status => Outcome::Failed(self.trouble(refusal(status))),
         })
     }
 
