@@ -56,8 +56,25 @@ pub struct Status {
     /// What the building directory knows.
     #[serde(default)]
     pub directory: DirectoryCounts,
+    /// Where building data comes from, and how that fares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<OriginRow>,
     /// The largest fencing token given out.
     pub last_token: u64,
+}
+
+/// An origin of building data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginRow {
+    /// `folder` or `service`.
+    pub name: String,
+    /// It answers, as far as is known.
+    pub up: bool,
+    /// Requests under way.
+    pub busy: u64,
+    /// What went wrong last, while it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// How much the building directory knows. All 0: every room is a building of its own.

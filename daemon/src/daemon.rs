@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use arxosrt_core::building::{LockSettings, Settings as BuildingSettings};
+use arxosrt_core::directory::Directory;
 use arxosrt_core::id::RoomId;
 use arxosrt_core::lock::LockType;
 use arxosrt_core::time::Wall;
@@ -18,8 +19,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::Ready;
-use crate::cache::{self, Cache, CacheHandle, Invalidation};
-use crate::config::{self, Config, EngineKind};
+use crate::cache::shared::{Shared, State};
+use crate::cache::tier::SharedTier;
+use crate::cache::warm::Hot;
+use crate::cache::{self, Cache, CacheHandle, Heard, Invalidation, RedisTier};
+use crate::config::{self, Config, EngineKind, OriginKind};
 use crate::control::{self, ControlContext, ControlSettings};
 use crate::exit::Exit;
 use crate::http::serve::{Rewind, serve_connection};
@@ -33,9 +37,12 @@ use crate::jobs::loader::CacheLoader;
 use crate::jobs::{Item, Jobs, Kind, Order};
 use crate::metrics::Metrics;
 use crate::origin;
+use crate::origin::directory_source::DirectorySource;
 use crate::origin::documents::Documents;
+use crate::origin::http::{self, HttpDocuments, HttpSource, Service};
 use crate::origin::service::{Origin, OriginSettings};
 use crate::origin::sources::Sources;
+use crate::origin::store::DocumentStore;
 use crate::origin::watch::{Changed, Watch};
 use crate::preload::{self, Signals};
 use crate::records::StoreRecords;
@@ -58,6 +65,12 @@ const BUILDING_IDLE_MS: u64 = 60_000;
 
 /// How often it is looked whether the database's file is still there.
 const DATABASE_LOOK: Duration = Duration::from_secs(1);
+
+/// A value in the shared cache is at most this part of what the local one holds: it must fit there beside others.
+const SHARED_VALUE_SHARE: u64 = 16;
+
+/// How long the other nodes have to hear the last of this one.
+const PARTING: Duration = Duration::from_millis(500);
 
 /// How long clients that do not go by themselves hold up the end after the drain's window.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -96,12 +109,11 @@ pub struct Daemon {
     stop_rest: CancellationToken,
     store: Arc<Store>,
     origin: Origin,
-    /// Where the values of each strategy come from.
-    pub sources: Sources,
     _folder_watch: Option<Watch>,
+    shared: Shared,
     /// The cache.
     pub cache: Cache,
-    hot: Option<PathBuf>,
+    hot: Option<Arc<Hot>>,
     jobs: Jobs,
     preloading: tokio::task::JoinHandle<()>,
     stop_preload: CancellationToken,
@@ -147,53 +159,85 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
 
     let hosts = Hosts::new(&config.http.allowed_hosts, !config::listen::is_loopback(config.http.listen.ip()));
     let metrics = Arc::new(Metrics::new());
+    let service = match config.origin.uses_http() {
+        true => Some(Service::new(&config.origin.http).map_err(|e| StartError::new(Exit::Config, e))?),
+        false => None,
+    };
+    let directory = match service.as_ref().filter(|_| config.origin.kind == OriginKind::Http) {
+        Some(service) => runtime.block_on(listed_buildings(service)),
+        None => directory,
+    };
     let directory = Arc::new(directory);
+    let folder = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
+    let folder = folder.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
+    let documents = match (config.origin.kind, &folder, &service) {
+        (OriginKind::Directory, Some(folder), _) => Some(DocumentStore::Folder(folder.clone())),
+        (OriginKind::Http, _, Some(service)) => {
+            Some(DocumentStore::Http(Arc::new(HttpDocuments::new(service.clone(), directory.clone()))))
+        }
+        _ => None,
+    };
     let settings = OriginSettings {
         write_back: config.origin.write_back,
         window: Duration::from_millis(config.origin.write_back_ms),
     };
-    let documents = folder.map(|folder| Documents::open(folder, directory.clone())).transpose();
-    let documents = documents.map_err(|e| StartError::new(Exit::Config, e))?.map(Arc::new);
+    let has_documents = documents.is_some();
     let (origin, origin_handle, origin_answers) =
-        origin::service::start(runtime.handle(), settings, documents.clone(), metrics.clone());
+        origin::service::start(runtime.handle(), settings, documents, metrics.clone());
     let (hub, questions) = HubHandle::new();
-    let sources = Sources::new(documents.clone(), hub.clone());
+    let sources = Sources::new(
+        folder.clone().map(|folder| DirectorySource::new(folder, hub.clone())),
+        service.map(|service| HttpSource::new(service, directory.clone(), hub.clone(), has_documents)),
+    );
+    metrics.origins.set(sources.clone());
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
     let seed = getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?;
+    let heard = Heard::default();
+    let shared = {
+        let _within = runtime.enter();
+        let (heard, strategies) = (heard.clone(), Arc::new(strategies.clone()));
+        let value_bytes_max = usize::try_from(config.cache.bytes_max / SHARED_VALUE_SHARE).unwrap_or(usize::MAX);
+        Shared::start(&config.redis, strategies, value_bytes_max, metrics.clone(), move |said| heard.hear(said))
+            .map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?
+    };
     let (cache, from_cache) = Cache::start(cache::Parts {
         settings: config.cache.settings(),
         strategies,
         directory: directory.clone(),
-        source: Arc::new(sources.clone()),
-        shared: None,
+        source: Arc::new(sources),
+        shared: (shared.state() != State::Off).then(|| Arc::new(RedisTier(shared.clone())) as Arc<dyn SharedTier>),
         clock: clock.clone(),
         runtime: runtime.handle().clone(),
         seed,
     });
+    heard.tell(&cache);
     metrics.cache.set(cache.clone());
     let loader = CacheLoader { cache: cache.clone(), directory: directory.clone() };
     let jobs = Jobs::new(Arc::new(loader), config.cache.loads_max);
     let (signals, from_hub) = Signals::new();
     let stop_preload = CancellationToken::new();
-    let preloading = preload::start(runtime.handle(), preload::Parts {
-        settings: preload::ServiceSettings {
-            planner: config.preload.planner(config.cache.bytes_max, seed),
-            loads_max: config.preload.loads_max,
-            origin_busy: config.cache.loads_max,
-            // A daemon that keeps nothing keeps no habits either.
-            file: (config.preload.save && config.engine.kind == EngineKind::Embedded)
-                .then(|| database.with_file_name(preload::saved::FILE)),
+    let preloading = preload::start(
+        runtime.handle(),
+        preload::Parts {
+            settings: preload::ServiceSettings {
+                planner: config.preload.planner(config.cache.bytes_max, seed),
+                loads_max: config.preload.loads_max,
+                origin_busy: config.cache.loads_max,
+                // A daemon that keeps nothing keeps no habits either.
+                file: (config.preload.save && config.engine.kind == EngineKind::Embedded)
+                    .then(|| database.with_file_name(preload::saved::FILE)),
+            },
+            cache: cache.clone(),
+            directory: directory.clone(),
+            clock: clock.clone(),
+            from_hub,
+            from_cache,
+            signals: signals.clone(),
+            stop: stop_preload.clone(),
         },
-        cache: cache.clone(),
-        directory: directory.clone(),
-        clock: clock.clone(),
-        from_hub,
-        from_cache,
-        signals: signals.clone(),
-        stop: stop_preload.clone(),
-    });
+    );
     let floors = directory.clone();
-    let folder_watch = documents.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
+    let folder_watch = folder.and_then(|documents| watch_folder(runtime.handle(), documents, cache.clone()));
     let (ready_in, ready) = watch::channel(ReadyState::Starting);
     let (plain_http, handed_over) = mpsc::channel(HAND_OVERS_MAX);
     let (stop_core, stop_rest) = (CancellationToken::new(), CancellationToken::new());
@@ -266,10 +310,11 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         hosts,
     });
     // A daemon that keeps nothing has nowhere to keep names either.
-    let hot = database.with_file_name(cache::warm::FILE);
-    let hot = (config.cache.warm && config.engine.kind == EngineKind::Embedded).then_some(hot);
-    if let Some(file) = &hot {
-        runtime.spawn(cache::warm::keep_warm(cache.clone(), file.clone(), stop_rest.clone()));
+    let folder = database.parent().filter(|_| config.cache.warm && config.engine.kind == EngineKind::Embedded);
+    let hot = folder.map(|folder| Arc::new(Hot::new(cache.clone(), folder)));
+    if let Some(hot) = hot.clone() {
+        let stop = stop_rest.clone();
+        runtime.spawn(async move { hot.keep(&stop).await });
     }
     if config.engine.kind == EngineKind::Embedded {
         runtime.spawn(watch_database(database, metrics.clone(), stop_rest.clone()));
@@ -286,7 +331,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         }),
         jobs: jobs.clone(),
         cache: cache.clone(),
-        hot_file: hot.clone(),
+        hot: hot.clone(),
         preload: preloading.handle,
         directory: floors,
         settings: control_settings(&config),
@@ -306,8 +351,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         stop_rest,
         store,
         origin,
-        sources,
         _folder_watch: folder_watch,
+        shared,
         cache,
         hot,
         jobs,
@@ -332,6 +377,21 @@ fn preload_floor(jobs: &Jobs, runtime: &tokio::runtime::Handle, floor: &RoomId) 
     };
     if let Err(error) = jobs.start(order) {
         tracing::warn!(%floor, %error, "a floor is not preloaded");
+    }
+}
+
+/// The buildings that the service lists.
+async fn listed_buildings(service: &Service) -> Directory {
+    match http::buildings::read(service).await {
+        Ok(directory) => {
+            let counts = directory.counts();
+            tracing::info!(buildings = counts.buildings, floors = counts.floors, "list of buildings read");
+            directory
+        }
+        Err(why) => {
+            tracing::warn!(why, "no building is known until the next start: every room is a building of its own");
+            Directory::default()
+        }
     }
 }
 
@@ -437,10 +497,14 @@ impl Daemon {
         let written = self.runtime.block_on(self.origin.finish());
         self.jobs.end();
         self.stop_preload.cancel();
-        let _ = self.runtime.block_on(tokio::time::timeout(PRELOAD_PATIENCE, self.preloading));
-        if let Some(file) = &self.hot {
-            cache::warm::save(&self.cache, file);
+        let saved = async { tokio::time::timeout(PRELOAD_PATIENCE, self.preloading).await };
+        if self.runtime.block_on(saved).is_err() {
+            tracing::warn!("what the preloader has learned could not be saved in time");
         }
+        if let Some(hot) = &self.hot {
+            hot.save();
+        }
+        self.runtime.block_on(self.shared.stop(PARTING));
         self.stop_rest.cancel();
         self.runtime.shutdown_timeout(Duration::from_secs(3));
         drop(self.hub);

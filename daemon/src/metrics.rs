@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod instruments;
 pub mod labels;
+pub mod origins;
 
 mod exposition;
 
@@ -148,6 +149,28 @@ pub struct Metrics {
     pub origin_load: Histogram<{ HANDLING_NS.len() }>,
     /// Documents that could not be loaded.
     pub origin_load_failures: Counter,
+    /// 1 while Redis is used.
+    pub redis_up: Gauge,
+    /// Connections to Redis that came into use.
+    pub redis_connects: Counter,
+    /// Times that Redis was not asked any more since it did not answer.
+    pub redis_breaker_opens: Counter,
+    /// One question to Redis.
+    pub redis_call: Histogram<{ HANDLING_NS.len() }>,
+    /// Questions to Redis without a useful answer in time.
+    pub redis_call_failures: Counter,
+    /// Questions that were not asked, since Redis is known not to answer.
+    pub redis_turned_away: Counter,
+    /// Values found in Redis.
+    pub redis_hits: Counter,
+    /// Values not found in Redis, or no longer valid.
+    pub redis_misses: Counter,
+    /// Invalidations that Redis and the other nodes do not know yet.
+    pub redis_outbox: Gauge,
+    /// Times that messages of other nodes were or may have been missed.
+    pub redis_bus_gaps: Counter,
+    /// Messages of other nodes that could not be read.
+    pub redis_bus_unread: Counter,
     /// Times that the daemon stood still for a second or more.
     pub stalls: Counter,
     /// The largest fencing token given out.
@@ -160,6 +183,8 @@ pub struct Metrics {
     pub buildings_closed: Gauge,
     /// 1 while clients are sent away before a stop.
     pub draining: Gauge,
+    /// How the origins fare.
+    pub origins: origins::OriginsSource,
     /// What the cache counts itself.
     pub cache: cache::CacheSource,
 }
@@ -210,12 +235,24 @@ impl Metrics {
             origin_diverged: Counter::new(),
             origin_load: Histogram::new(&HANDLING_NS),
             origin_load_failures: Counter::new(),
+            redis_up: Gauge::new(),
+            redis_connects: Counter::new(),
+            redis_breaker_opens: Counter::new(),
+            redis_call: Histogram::new(&HANDLING_NS),
+            redis_call_failures: Counter::new(),
+            redis_turned_away: Counter::new(),
+            redis_hits: Counter::new(),
+            redis_misses: Counter::new(),
+            redis_outbox: Gauge::new(),
+            redis_bus_gaps: Counter::new(),
+            redis_bus_unread: Counter::new(),
             stalls: Counter::new(),
             fencing_token: Gauge::new(),
             store_writable: Gauge::new(),
             store_lost: Gauge::new(),
             buildings_closed: Gauge::new(),
             draining: Gauge::new(),
+            origins: origins::OriginsSource::default(),
             cache: cache::CacheSource::default(),
         }
     }

@@ -65,6 +65,14 @@ pub fn home_of_floor(floor: &RoomId, directory: &Directory) -> Arc<str> {
     }
 }
 
+/// What values about a building are kept beside.
+pub fn home_of_building(building: &BuildingId, directory: &Directory) -> Arc<str> {
+    match directory.building(building) {
+        Some(_) => building.as_str().into(),
+        None => first_part(building.as_str()).into(),
+    }
+}
+
 /// Where a value belongs.
 pub fn place(strategy: &str, id: &EntryId, directory: &Directory) -> Placed {
     let text = id.as_str();

@@ -8,6 +8,8 @@
 //! The probabilities that come out are of being wanted soon, not next: they no longer sum up to 1, and calibration,
 //! which learns from what was wanted soon, brings them in line.
 
+use smallvec::SmallVec;
+
 use super::Item;
 use super::model::{Candidate, Candidates, LEAD_MS_ASSUMED, Model, Past, QUICK_MS, add};
 
@@ -20,11 +22,11 @@ const LOOK_AT_LEAST: f32 = 0.3;
 /// What somebody with this past will want soon, the most probable first.
 pub fn soon(model: &Model, past: &Past, shape: &[(Item, f32)]) -> Candidates {
     let mut found = model.next(past, shape);
-    let mut looked: [Option<Item>; LOOKS_MAX] = [None; LOOKS_MAX];
-    for at in 0..LOOKS_MAX {
-        let probable = |candidate: &&Candidate| candidate.p >= LOOK_AT_LEAST && !looked.contains(&Some(candidate.item));
+    let mut looked: SmallVec<[Item; LOOKS_MAX]> = SmallVec::new();
+    for _ in 0..LOOKS_MAX {
+        let probable = |candidate: &&Candidate| candidate.p >= LOOK_AT_LEAST && !looked.contains(&candidate.item);
         let Some(through) = found.iter().filter(probable).max_by(|a, b| a.p.total_cmp(&b.p)).copied() else { break };
-        looked[at] = Some(through.item);
+        looked.push(through.item);
         for after in model.next_of_all(&past.and(through.item)) {
             if after.lead_ms >= QUICK_MS {
                 continue;

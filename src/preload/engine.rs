@@ -536,9 +536,17 @@ mod tests {
                 let now = Mono(session * 1_000);
                 engine.demanded(session, 1_000_000, Served::Loaded);
                 let choices = engine.visit(visit(session, 19), &Empty, now);
+                engine.want(18, now.plus(400));
                 assert_eq!(choices.is_empty(), engine.is_holdout(session), "seed {seed}, session {session}");
                 without += u32::from(choices.is_empty());
-                choices.iter().for_each(|choice| engine.finished(choice.item, 1_000));
+                // What was predicted comes true.
+                for choice in choices {
+                    engine.finished(choice.item, 1_000);
+                    engine.want(choice.item, now.plus(500));
+                    let used = Outcome::Used { saved_ms: 200 };
+                    engine.ended(choice.item, choice.source, used, 1_000, now.plus(500));
+                }
+                engine.left(session);
             }
             assert!((150..250).contains(&without), "seed {seed}: {without} of 4000");
         }

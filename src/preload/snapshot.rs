@@ -25,10 +25,13 @@ pub struct Snapshot {
     pub(super) parts: Parts,
 }
 
+/// What came after a context: the item, how often, and how soon.
+type Outcome = (Item, u16, u8);
+
 /// What the engine learnt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Learnt {
-    contexts: Vec<(u64, Vec<(Item, u16, u8)>)>,
+    contexts: Vec<(u64, Vec<Outcome>)>,
     curves: Vec<[Bin; BINS]>,
     feedback: Feedback,
 }

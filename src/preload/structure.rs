@@ -34,6 +34,9 @@ const EDITED_MAX: usize = 8;
 /// What one floor's neighbours weigh, summing up to at most 1.
 pub type Weights = SmallVec<[(Item, f32); 16]>;
 
+/// What the neighbours of a floor weigh by the building's shape alone: two above, two below, the entrance.
+type Beside = SmallVec<[(Item, f32); 5]>;
+
 /// A building as the structure needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Building {
@@ -53,7 +56,7 @@ pub struct Structure {
 #[derive(Clone, Debug)]
 struct Floor {
     group: u32,
-    beside: SmallVec<[(Item, f32); 5]>,
+    beside: Beside,
 }
 
 impl Structure {
@@ -102,11 +105,11 @@ impl Structure {
 }
 
 impl Building {
-    fn weights(&self) -> Vec<(Item, SmallVec<[(Item, f32); 5]>)> {
+    fn weights(&self) -> Vec<(Item, Beside)> {
         let entrance = self.floors.iter().filter(|(_, level)| *level >= 0).min_by_key(|(_, level)| *level);
         let of = |at: usize| {
             let here = self.floors[at].0;
-            let mut beside: SmallVec<[(Item, f32); 5]> = SmallVec::new();
+            let mut beside = Beside::new();
             for (away, weight) in (1..).zip(BESIDE) {
                 let below = at.checked_sub(away).and_then(|at| self.floors.get(at));
                 for (there, _) in below.into_iter().chain(self.floors.get(at + away)) {

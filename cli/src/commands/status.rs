@@ -42,6 +42,14 @@ fn fields(status: &Status) -> Vec<(&'static str, String)> {
         }),
         ("last token", status.last_token.to_string()),
     ];
+    for origin in &status.origins {
+        let state = match (origin.up, &origin.trouble) {
+            (true, _) => format!("{} answers", origin.name),
+            (false, Some(trouble)) => format!("{} does not answer: {trouble}", origin.name),
+            (false, None) => format!("{} does not answer", origin.name),
+        };
+        fields.push(("origin", state));
+    }
     if status.buildings_closed > 0 {
         let more = status.buildings_closed.saturating_sub(status.closed.len() as u64);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn the_same_bytes_have_the_same_tag_everywhere() {
-        assert_eq!(Etag::of(b"{}").to_string(), "\"RBNvo1WzZ4oRRq0W9-hknQ\"");
+        assert_eq!(Etag::of(b"{}").to_string(), "\"RBNvo1WzZ4oRRq0W9-hkng\"");
         assert_ne!(Etag::of(b"{}"), Etag::of(b"{ }"));
     }
 

@@ -46,7 +46,10 @@ impl Cache {
             Invalidation::Key(strategy, id) => {
                 let key = Key { strategy: *strategy, id: id.clone() };
                 let was_here = inner.flights.overtake(&key, || inner.local.remove(&key, inner.now()));
-                (u64::from(was_here), vec![Change::Key(inner.at(&key, &self.place(*strategy, id)))])
+                (
+                    u64::from(was_here),
+                    vec![Change::Key { home: self.place(*strategy, id).home, strategy: *strategy, id: id.clone() }],
+                )
             }
             Invalidation::Floor(floor) => {
                 let home = place::home_of_floor(floor, &inner.directory);
@@ -55,7 +58,7 @@ impl Cache {
             }
             Invalidation::Building(building) => {
                 let tag = Tag::building(building);
-                let home = building.as_str().into();
+                let home = place::home_of_building(building, &inner.directory);
                 (inner.generations.bump(&tag), vec![Change::Tag { home, tag }])
             }
             Invalidation::Strategy(strategy) => {
@@ -91,8 +94,23 @@ impl Cache {
             Some(floor) => place::home_of_floor(floor, &inner.directory),
             None => building.as_str().into(),
         };
-        self.tell(tags.into_iter().enumerate().map(|(at, tag)| Change::Tag { home: home_of(at), tag }).collect());
+        let mut changes: Vec<Change> =
+            tags.into_iter().enumerate().map(|(at, tag)| Change::Tag { home: home_of(at), tag }).collect();
+        changes.extend(self.under_its_own_name(resource));
+        self.tell(changes);
         count
+    }
+
+    /// What is kept of a thing that the directory does not know is beside nothing else: it is named one by one.
+    fn under_its_own_name(&self, resource: &ResourceId) -> Vec<Change> {
+        let Ok(id) = EntryId::new(resource.as_str()) else { return Vec::new() };
+        if self.0.shared.is_none() || self.0.directory.locate(resource).is_some() {
+            return Vec::new();
+        }
+        let held_here = self.0.strategies.iter().filter(|(_, strategy)| !strategy.is_sensitive);
+        held_here
+            .map(|(strategy, _)| Change::Key { home: self.place(strategy, &id).home, strategy, id: id.clone() })
+            .collect()
     }
 
     fn tell(&self, changes: Vec<Change>) {

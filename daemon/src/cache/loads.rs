@@ -222,12 +222,12 @@ impl Inner {
             match shared.read(self.at(&job.key, &job.placed)).await {
                 Read::Hit(value) => {
                     let landed = self.from_shared(job, value);
-                    // A refresh takes what another node has refreshed; what is as old as its own is of no use to it, and
-                    // ends there by itself soon.
+                    // A refresh takes what another node has refreshed; what is as old as its own it replaces.
                     if job.prior.is_none() || landed.ttl_ms > strategy.ttl_ms / 5 {
                         counts.shared_hits.inc();
                         return Ok(landed);
                     }
+                    fill = shared.capture(self.at(&job.key, &job.placed)).await;
                 }
                 Read::Miss(miss) => {
                     counts.shared_misses.inc();

@@ -29,8 +29,10 @@ mod invalidate;
 mod jitter;
 mod loads;
 mod no_source;
+mod nodes;
 mod reads;
 mod service;
+pub mod shared;
 #[cfg(test)]
 mod tests;
 pub mod tier;
@@ -43,5 +45,6 @@ pub use handle::CacheHandle;
 pub use invalidate::{Invalidated, Invalidation};
 pub use loads::{Preloaded, Refusal};
 pub use no_source::NoSource;
+pub use nodes::{Heard, RedisTier};
 pub use service::{Cache, CacheSettings, Parts, SIGNALS_MAX, Signal};
 pub use value::{CacheError, ServedFrom, Value, Want, WriteIf, Written};

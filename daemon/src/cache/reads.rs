@@ -27,6 +27,7 @@ impl Cache {
         let mut stale = None;
         if !definition.is_sensitive {
             match inner.local.get(&key, inner.now()) {
+                Found::Fresh(hit) | Found::Soft(hit) if inner.is_doubtful(hit.age_ms) => stale = Some(hit),
                 Found::Fresh(hit) => return Ok(self.hit(&key, hit, &want)),
                 Found::Soft(hit) => {
                     inner.refresh(&key, hit.value.clone());
@@ -54,7 +55,7 @@ impl Cache {
     }
 
     fn hit(&self, key: &Key, hit: Hit<Held>, want: &Want) -> Value {
-        self.0.signal(Signal {
+        self.0.signal(|| Signal {
             user: want.user.clone(),
             strategy: key.strategy,
             id: key.id.clone(),
@@ -100,7 +101,7 @@ impl Cache {
             if let Ok(Landed { held: Some(held), took, .. }) = outcome.as_deref()
                 && !inner.strategies.get(key.strategy).is_sensitive
             {
-                inner.signal(Signal {
+                inner.signal(|| Signal {
                     user: want.user.clone(),
                     strategy: key.strategy,
                     id: key.id.clone(),

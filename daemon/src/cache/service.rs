@@ -1,7 +1,7 @@
 //! The cache as a whole: what it is made of, and what it tells about itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arxosrt_core::cache::place::{self, Placed};
@@ -124,9 +124,22 @@ pub(super) struct Inner {
     pub counts: Box<[Counts]>,
     pub jitter: Jitter,
     signals: mpsc::Sender<Signal>,
+    /// Since when nobody is heard who says that values changed; 0 while all are.
+    alone_since: AtomicU64,
     signals_dropped: Count,
     /// Somebody listens to the signals.
     is_heard: AtomicBool,
+}
+
+/// A cache that may be gone.
+#[derive(Clone)]
+pub struct WeakCache(Weak<Inner>);
+
+impl WeakCache {
+    /// The cache, if it is there.
+    pub fn upgrade(&self) -> Option<Cache> {
+        self.0.upgrade().map(Cache)
+    }
 }
 
 impl Cache {
@@ -147,6 +160,7 @@ impl Cache {
             counts: strategies.iter().map(|_| Counts::default()).collect(),
             jitter: Jitter::new(seed),
             flights: Arc::default(),
+            alone_since: AtomicU64::new(0),
             signals_dropped: Count::default(),
             is_heard: AtomicBool::new(true),
             seed,
@@ -171,6 +185,11 @@ impl Cache {
             }
         });
         (cache, heard)
+    }
+
+    /// For those who must not keep it alive.
+    pub fn downgrade(&self) -> WeakCache {
+        WeakCache(Arc::downgrade(&self.0))
     }
 
     /// What kinds of values there are.
@@ -221,6 +240,12 @@ impl Cache {
         self.0.shared.as_ref().map(|shared| shared.is_up())
     }
 
+    /// The other nodes are not heard any more, or again.
+    pub fn is_alone(&self, is_alone: bool) {
+        let since = if is_alone { self.0.now().0.max(1) } else { 0 };
+        self.0.alone_since.store(since, Ordering::Relaxed);
+    }
+
     /// Nobody listens to the signals: none are sent from now on.
     pub fn stop_signals(&self) {
         self.0.is_heard.store(false, Ordering::Relaxed);
@@ -244,8 +269,16 @@ impl Inner {
         self.jitter.shorten(ttl_ms).min(most)
     }
 
-    pub fn signal(&self, signal: Signal) {
-        if self.is_heard.load(Ordering::Relaxed) && self.signals.try_send(signal).is_err() {
+    /// Whether a value of this age is too old to be served while the other nodes are not heard: they may have changed it
+    /// since.
+    pub fn is_doubtful(&self, age_ms: u64) -> bool {
+        let since = Mono(self.alone_since.load(Ordering::Relaxed));
+        let most = self.settings.alone_ttl_ms;
+        since != Mono(0) && age_ms > most && self.now().since(since) > most
+    }
+
+    pub fn signal(&self, signal: impl FnOnce() -> Signal) {
+        if self.is_heard.load(Ordering::Relaxed) && self.signals.try_send(signal()).is_err() {
             self.signals_dropped.inc();
         }
     }

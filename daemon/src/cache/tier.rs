@@ -6,47 +6,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
-use arxosrt_core::cache::{EntryId, StrategyId, Tag};
-use arxosrt_core::time::Wall;
-use bytes::Bytes;
-use smallvec::SmallVec;
+pub use super::shared::{At, Change, StoredValue};
 
 /// An answer that is on its way.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Where a value is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct At {
-    /// What it is kept beside.
-    pub home: Arc<str>,
-    /// What kind of value.
-    pub strategy: StrategyId,
-    /// Which one.
-    pub id: EntryId,
-    /// What it becomes invalid with.
-    pub tags: SmallVec<[Tag; 4]>,
-}
-
-/// A value with what must be known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredValue {
-    /// The value as it is served.
-    pub bytes: Bytes,
-    /// The origin's name of this version.
-    pub etag: Option<Box<str>>,
-    /// When it was loaded, by the clock of whoever loaded it.
-    pub created: Wall,
-    /// For how long after that it is served.
-    pub ttl_ms: u64,
-    /// For how long after that it is served when the origin is out of reach.
-    pub hard_ms: u64,
-    /// The value is that there is none.
-    pub negative: bool,
-    /// What loading it took.
-    pub load_cost_us: u64,
-}
 
 /// What the tier has.
 pub enum Read {
@@ -75,24 +39,6 @@ pub enum Stored {
     Down,
 }
 
-/// Something that is no longer what was cached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// One value.
-    Key(At),
-    /// All that have a tag, in one home.
-    Tag {
-        /// Where they are kept.
-        home: Arc<str>,
-        /// The tag.
-        tag: Tag,
-    },
-    /// All of a strategy, wherever they are kept.
-    Strategy(StrategyId),
-    /// All.
-    All,
-}
-
 /// A tier that several nodes share.
 pub trait SharedTier: Send + Sync + 'static {
     /// It answers.
@@ -101,10 +47,13 @@ pub trait SharedTier: Send + Sync + 'static {
     /// What is there.
     fn read(&self, at: At) -> Later<Read>;
 
-    /// Puts a value there in the place of whatever there is.
+    /// The place of a value that grows old, for one that is loaded to replace it.
+    fn capture(&self, at: At) -> Later<Option<Box<dyn Fill>>>;
+
+    /// Puts a value there in the place of whatever there is, here or on other nodes.
     fn write(&self, at: At, value: StoredValue) -> Later<Stored>;
 
-    /// Takes a value away, for all nodes. `false`: the tier cannot be reached, and it is made up for.
+    /// Takes a value away, for all nodes. `false`: they do not know it yet.
     fn remove(&self, at: At) -> Later<bool>;
 
     /// Makes values invalid for all nodes. Never waits.

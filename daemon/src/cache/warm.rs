@@ -6,11 +6,13 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arxosrt_core::cache::{Cursor, EntryId, Filter, Place};
 use tokio_util::sync::CancellationToken;
 
+use super::loads::Preloaded;
 use super::service::Cache;
 
 /// The file's name in the data directory.
@@ -28,51 +30,74 @@ const SAVE_EVERY: Duration = Duration::from_secs(300);
 /// How many entries are looked at without letting others at the shard.
 const PAGE: usize = 256;
 
-/// Loads what was hot and saves what is, until `stop`; then once more.
-pub async fn keep_warm(cache: Cache, file: PathBuf, stop: CancellationToken) {
-    let warmed = stop.run_until_cancelled(warm(&cache, &file)).await;
-    if warmed.is_some() {
-        while stop.run_until_cancelled(tokio::time::sleep(SAVE_EVERY)).await.is_some() {
-            save(&cache, &file);
-        }
-    }
+/// The names of what is hot, and the file that they are in between a stop and a start.
+pub struct Hot {
+    cache: Cache,
+    file: PathBuf,
+    /// What the file named is in the cache, as far as it can be: before that, saving would forget it.
+    is_warm: AtomicBool,
 }
 
-/// Loads what the file names.
-pub async fn warm(cache: &Cache, file: &Path) {
-    let names = match read(file) {
-        Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => {
-            tracing::warn!(file = %file.display(), %error, "what was hot is not known; the cache starts cold");
+impl Hot {
+    /// In this folder.
+    pub fn new(cache: Cache, folder: &Path) -> Hot {
+        Hot { cache, file: folder.join(FILE), is_warm: AtomicBool::new(false) }
+    }
+
+    /// Loads what was hot, and saves what is every few minutes, until `stop`.
+    pub async fn keep(&self, stop: &CancellationToken) {
+        if stop.run_until_cancelled(self.warm()).await.is_none() {
             return;
         }
-    };
-    let mut loaded = 0_usize;
-    for line in names.lines().take(KEYS_MAX) {
-        let Some((strategy, id)) = line.split_once('\t') else { continue };
-        let Some(strategy) = cache.strategies().find(strategy) else { continue };
-        let Ok(id) = EntryId::new(id) else { continue };
-        if matches!(cache.preload(strategy, &id, None, true).await, super::Preloaded::Loaded { .. }) {
-            loaded += 1;
+        while stop.run_until_cancelled(tokio::time::sleep(SAVE_EVERY)).await.is_some() {
+            self.save();
         }
     }
-    tracing::info!(loaded, "what was hot before the last stop is in the cache again");
-}
 
-/// What the file names, for whoever loads it otherwise: strategies by name.
-pub fn names(file: &Path) -> io::Result<Vec<(Box<str>, EntryId)>> {
-    let named = |line: &str| {
-        let (strategy, id) = line.split_once('\t')?;
-        Some((strategy.into(), EntryId::new(id).ok()?))
-    };
-    Ok(read(file)?.lines().take(KEYS_MAX).filter_map(named).collect())
-}
+    /// What the file names, for whoever loads it otherwise: strategies by name.
+    pub fn names(&self) -> io::Result<Vec<(Box<str>, EntryId)>> {
+        let named = |line: &str| {
+            let (strategy, id) = line.split_once('\t')?;
+            Some((strategy.into(), EntryId::new(id).ok()?))
+        };
+        Ok(read(&self.file)?.lines().take(KEYS_MAX).filter_map(named).collect())
+    }
 
-/// Saves the names of what is hot.
-pub fn save(cache: &Cache, file: &Path) {
-    if let Err(error) = replace(file, hot_names(cache).as_bytes()) {
-        tracing::warn!(file = %file.display(), %error, "what is hot cannot be saved; the next start will be cold");
+    /// Loads what the file names.
+    pub async fn warm(&self) {
+        match read(&self.file) {
+            Ok(names) => self.load(&names).await,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let file = self.file.display();
+                tracing::warn!(%file, %error, "what was hot is not known; the cache starts cold");
+            }
+        }
+        self.is_warm.store(true, Ordering::Relaxed);
+    }
+
+    async fn load(&self, names: &str) {
+        let mut loaded = 0_usize;
+        for line in names.lines().take(KEYS_MAX) {
+            let Some((strategy, id)) = line.split_once('\t') else { continue };
+            let Some(strategy) = self.cache.strategies().find(strategy) else { continue };
+            let Ok(id) = EntryId::new(id) else { continue };
+            if matches!(self.cache.preload(strategy, &id, None, true).await, Preloaded::Loaded { .. }) {
+                loaded += 1;
+            }
+        }
+        tracing::info!(loaded, "what was hot before the last stop is in the cache again");
+    }
+
+    /// Saves the names of what is hot.
+    pub fn save(&self) {
+        if !self.is_warm.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = replace(&self.file, hot_names(&self.cache).as_bytes()) {
+            let file = self.file.display();
+            tracing::warn!(%file, %error, "what is hot cannot be saved; the next start will be cold");
+        }
     }
 }
 

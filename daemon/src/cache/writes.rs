@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::loads;
 use super::service::Cache;
+use super::tier::{Read, Stored};
 use super::value::{CacheError, Held, Want, WriteIf, Written};
 use crate::origin::fetch::FetchError;
 
@@ -49,7 +50,7 @@ impl Cache {
         let mut is_shared = false;
         if let Some(shared) = &inner.shared {
             let value = loads::stored(Some(&held), definition, Duration::ZERO, inner.clock.wall());
-            is_shared = shared.write(inner.at(&key, &placed), value).await == super::tier::Stored::Installed;
+            is_shared = shared.write(inner.at(&key, &placed), value).await == Stored::Installed;
         }
         if definition.is_sensitive {
             inner.counts[usize::from(strategy.0)].writes.inc();
@@ -97,8 +98,9 @@ impl Cache {
         let was_here = inner.flights.overtake(key, || inner.local.remove(key, inner.now()));
         let mut was_there = false;
         if let Some(shared) = &inner.shared {
-            let placed = self.place(key.strategy, &key.id);
-            was_there = shared.remove(inner.at(key, &placed)).await;
+            let at = inner.at(key, &self.place(key.strategy, &key.id));
+            was_there = !was_here && matches!(shared.read(at.clone()).await, Read::Hit(_));
+            shared.remove(at).await;
             // A load that began between the two may have read what was still there.
             inner.flights.overtake(key, || inner.local.remove(key, inner.now()));
         }

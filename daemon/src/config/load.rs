@@ -128,10 +128,11 @@ fn bytes_before(bytes: &[u8], at: usize) -> usize {
 /// in a flag or variable from where the daemon was started.
 fn make_paths_absolute(tree: &mut toml::Table, set_by: &SetBy, cwd: &Path) {
     for key in keys::KEYS.iter().filter(|key| matches!(key.kind, Kind::Path)) {
-        let (section, name) = key.path.split_once('.').expect("every option is in a section");
-        let Some(toml::Value::String(text)) = tree.get_mut(section).and_then(|section| section.get_mut(name)) else {
-            continue;
-        };
+        let (sections, name) = key.path.rsplit_once('.').expect("every option is in a section");
+        let mut sections = sections.split('.');
+        let outer = sections.next().and_then(|section| tree.get_mut(section));
+        let section = sections.fold(outer, |outer, section| outer?.get_mut(section));
+        let Some(toml::Value::String(text)) = section.and_then(|section| section.get_mut(name)) else { continue };
         let base = match set_by.get(&*key.path) {
             Some(Whence::File { path, .. }) => cwd.join(path.parent().unwrap_or(Path::new(""))),
             _ => cwd.to_owned(),

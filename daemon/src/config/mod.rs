@@ -14,8 +14,10 @@ pub mod keys;
 mod layers;
 pub mod listen;
 mod load;
+pub mod origin;
 pub mod preload;
 mod problem;
+pub mod redis;
 mod relations;
 mod suggest;
 #[cfg(test)]
@@ -34,7 +36,9 @@ pub use editing::{Conflicts, Edits};
 pub use preload::Preload;
 
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
+pub use origin::{HttpOrigin, HttpPlace, Origin, OriginKind};
 pub use problem::{Problem, Whence};
+pub use redis::{Redis, RedisMode};
 
 /// The process's environment, as a value: tests bring their own.
 pub type Env = BTreeMap<std::ffi::OsString, std::ffi::OsString>;
@@ -57,6 +61,8 @@ pub struct Config {
     pub origin: Origin,
     /// What origins said, for a while.
     pub cache: Cache,
+    /// The cache's shared tier.
+    pub redis: Redis,
     /// What is loaded before anybody asks.
     pub preload: Preload,
     /// Rooms, presence and delivery.
@@ -184,37 +190,6 @@ pub enum EngineKind {
     Embedded,
     /// Nobody: all is gone with the process.
     Memory,
-}
-
-/// Where building data comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Origin {
-    /// What kind of place it is.
-    pub kind: OriginKind,
-    /// The folder of buildings, for [`OriginKind::Directory`].
-    pub path: PathBuf,
-    /// Whether edits are written back to it.
-    pub write_back: bool,
-    /// For how long edits are gathered before they are written.
-    pub write_back_ms: u64,
-}
-
-impl Default for Origin {
-    fn default() -> Self {
-        Origin { kind: OriginKind::default(), path: PathBuf::from("sample"), write_back: true, write_back_ms: 500 }
-    }
-}
-
-/// What kind of place building data comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OriginKind {
-    /// A folder of JSON files.
-    #[default]
-    Directory,
-    /// Nowhere: every room is a building of its own.
-    None,
 }
 
 /// Rooms, presence and delivery.

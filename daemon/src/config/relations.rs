@@ -4,6 +4,7 @@
 //! option without effect is a warning: a lease shorter than its warning time is a good configuration for a test.
 
 use super::{Config, Problem, SetBy, Whence};
+use crate::origin::http::template::Base;
 
 /// A relation between two options that does not hold.
 struct Breach {
@@ -38,7 +39,14 @@ pub fn problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
     if let Err(error) = config.cache.strategies() {
         breaches.push(Breach { paths: ["cache.strategies", "cache.strategies"], what: error.to_string() });
     }
-    breaches.into_iter().map(|breach| placed(breach, set_by)).collect()
+    for (option, what) in config.redis.problems() {
+        breaches.push(Breach { paths: [option, option], what });
+    }
+    let addresses = config.origin.bad_addresses().into_iter().map(|(option, what)| {
+        let whence = set_by.get(&option).cloned().unwrap_or(Whence::Default);
+        Problem { whence, what: format!("`{option}`: {what}"), hint: None }
+    });
+    breaches.into_iter().map(|breach| placed(breach, set_by)).chain(addresses).collect()
 }
 
 /// Options that have no effect as they are set.
@@ -64,6 +72,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
             "a lease of {longest} s is cut to `locks.max_hold_s`, {} s, even if it is never renewed",
             locks.max_hold_s
         ));
+    }
+    let origin = &config.origin;
+    if origin.uses_http()
+        && !origin.http.token_file.as_os_str().is_empty()
+        && Base::new(&origin.http.url).is_ok_and(|base| base.is_open())
+    {
+        warnings.push("`origin.http.url` is not https: whoever listens can read the token".to_owned());
     }
     warnings
 }

@@ -70,8 +70,9 @@ fn the_documented_file_states_the_bounds_of_every_number_and_every_optional_key(
             && !key.path.contains("_by_")
         {
             let bounds = format!("{min} to {max}");
-            // Names that several sections have stand under the first that a name is chosen for.
-            let section = if key.path.contains(keys::ANY) { text.find("[cache.strategies.").unwrap() } else { 0 };
+            // Several sections may have the name. Where sections are chosen, the first one explains it.
+            let section = key.path.rsplit_once('.').unwrap().0.replace(keys::ANY, "floor_data");
+            let section = text.find(&format!("\n[{section}]")).unwrap();
             let line = section + text[section..].find(&format!("\n{name} = ")).unwrap();
             let comment: String = text[..line].lines().rev().take(4).collect();
             assert!(comment.contains(&bounds), "{}: {bounds}", key.path);

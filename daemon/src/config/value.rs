@@ -35,6 +35,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// At most [`LIST_MAX`] texts, none empty.
     Names,
+    /// A text of at most so many bytes without control characters; it may be empty.
+    Text(usize),
     /// A path of the file system; relative ones start at the file's folder, or where the daemon was started.
     Path,
     /// `ADDRESS:PORT`.
@@ -75,6 +77,9 @@ impl Key {
                     false => mismatch(&value),
                 }
             }
+            (Kind::Text(max), Value::String(text)) if text.len() <= max && !text.chars().any(char::is_control) => {
+                Ok(value)
+            }
             (Kind::Path, Value::String(text)) if !text.contains('\0') => Ok(value),
             (Kind::Address, Value::String(text)) => match address(text) {
                 Some(address) => Ok(Value::String(address.to_string())),
@@ -101,7 +106,7 @@ impl Key {
                 Some(list @ Value::Array(_)) => list,
                 _ => self.listed(text),
             },
-            Kind::Word(_) | Kind::Path | Kind::Address => match toml() {
+            Kind::Word(_) | Kind::Text(_) | Kind::Path | Kind::Address => match toml() {
                 Some(quoted @ Value::String(_)) => quoted,
                 _ => Value::String(text.to_owned()),
             },
@@ -181,6 +186,7 @@ impl Key {
                 text
             }
             Kind::Names => "a list of names".to_owned(),
+            Kind::Text(max) => format!("a text of at most {max} bytes without control characters"),
             Kind::Path => "a path".to_owned(),
             Kind::Address => "ADDRESS:PORT such as \"127.0.0.1:8790\" or \"[::1]:8790\"".to_owned(),
         }

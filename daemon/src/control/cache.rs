@@ -27,7 +27,7 @@ use super::failure::Failure;
 use super::routes::{document, respond};
 use super::server::Server;
 use super::{ASK_TIMEOUT, PAGE_DEFAULT, PAGE_MAX, jobs};
-use crate::cache::{Cache, CacheError, Invalidation, StrategyFigures, Want, warm};
+use crate::cache::{Cache, CacheError, Invalidation, StrategyFigures, Want};
 use crate::jobs::{Item, Kind, Order};
 
 type Answer = Result<Response, Failure>;
@@ -48,14 +48,17 @@ pub(super) async fn stats(State(server): Shared, _: Viewer) -> Answer {
         Some(true) => "up",
         Some(false) => "degraded",
     };
-    document("CacheStats", CacheStats {
-        entries: figures.entries,
-        bytes: figures.bytes,
-        bytes_max: figures.bytes_max,
-        loading: figures.loading,
-        shared: shared.into(),
-        strategies: figures.strategies.iter().map(|figures| strategy_row(cache, figures)).collect(),
-    })
+    document(
+        "CacheStats",
+        CacheStats {
+            entries: figures.entries,
+            bytes: figures.bytes,
+            bytes_max: figures.bytes_max,
+            loading: figures.loading,
+            shared: shared.into(),
+            strategies: figures.strategies.iter().map(|figures| strategy_row(cache, figures)).collect(),
+        },
+    )
 }
 
 fn strategy_row(cache: &Cache, figures: &StrategyFigures) -> CacheStrategyRow {
@@ -173,20 +176,17 @@ pub(super) async fn show(State(server): Shared, _: Viewer, Path((name, text)): P
 }
 
 /// `GET /v1/cache/entries/{strategy}/{id}/value`: the value, byte for byte, loaded if it is not there.
-pub(super) async fn value(
-    State(server): Shared,
-    _: Operating,
-    Path((name, text)): Path<(String, String)>,
-) -> Answer {
+pub(super) async fn value(State(server): Shared, _: Operating, Path((name, text)): Path<(String, String)>) -> Answer {
     let cache = &server.context.cache;
     let (at, id) = (strategy(cache, &name)?, id(&text, EntryId::new)?);
     if cache.strategies().get(at).is_sensitive {
         return Err(Failure::new(Code::Refused, format!("values of {name} are sensitive: they are shown to nobody")));
     }
-    let value = cache.get(at, &id, Want { user: None, patience: VALUE_PATIENCE }).await.map_err(|error| match error {
-        CacheError::NotThere => Failure::new(Code::EntryNotFound, format!("the origin has no {name} {text:?}")),
-        error => Failure::new(Code::Refused, error.to_string()),
-    })?;
+    let value =
+        cache.get(at, &id, Want { user: None, patience: VALUE_PATIENCE }).await.map_err(|error| match error {
+            CacheError::NotThere => Failure::new(Code::EntryNotFound, format!("the origin has no {name} {text:?}")),
+            error => Failure::new(Code::Refused, error.to_string()),
+        })?;
     let mut response = Response::new(Body::from(value.bytes));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -205,7 +205,10 @@ pub(super) async fn invalidate(
     let reason = request.reason.map(check_reason).transpose()?;
     if request.dry_run {
         let count = count(cache, &what).await;
-        return document("Invalidated", InvalidatedRow { target, count, dry_run: true, audited: false, audit_id: None });
+        return document(
+            "Invalidated",
+            InvalidatedRow { target, count, dry_run: true, audited: false, audit_id: None },
+        );
     }
     let deed = Deed { action: "cache.invalidate", target, reason };
     let audit_id = jobs::record(&server, &peer, &deed, None).await?;
@@ -261,9 +264,10 @@ pub(super) async fn warm(
     Input(WarmRequest { reason }): Input<WarmRequest>,
 ) -> Answer {
     let reason = reason.map(check_reason).transpose()?.map(Into::into);
-    let file = server.context.hot_file.clone();
-    let file = file.ok_or_else(|| Failure::new(Code::Refused, "without a data directory it is not known what was hot"))?;
-    let names = tokio::task::spawn_blocking(move || warm::names(&file)).await;
+    let hot = server.context.hot.clone();
+    let hot =
+        hot.ok_or_else(|| Failure::new(Code::Refused, "what is hot is not kept: cache.warm, or a data directory"))?;
+    let names = tokio::task::spawn_blocking(move || hot.names()).await;
     let names = match names {
         Ok(Ok(names)) => names,
         Ok(Err(error)) => return Err(Failure::new(Code::Refused, format!("what was hot is not known: {error}"))),
@@ -272,7 +276,8 @@ pub(super) async fn warm(
     let target = format!("{} entries that were hot", names.len()).into();
     let items = names.into_iter().map(|(strategy, id)| Item::Entry { strategy, id }).collect();
     let by = peer.actor().into();
-    jobs::order(&server, &peer, "cache.warm", Order { kind: Kind::Warm, target, by, reason, items, if_missing: true }).await
+    jobs::order(&server, &peer, "cache.warm", Order { kind: Kind::Warm, target, by, reason, items, if_missing: true })
+        .await
 }
 
 fn strategy(cache: &Cache, name: &str) -> Result<StrategyId, Failure> {

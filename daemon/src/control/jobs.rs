@@ -55,9 +55,10 @@ pub(super) async fn list(State(server): Shared, _: Viewer, Params(page): Params<
     let limit = page.limit()?;
     let before = match page.cursor.as_deref() {
         None => None,
-        Some(text) => Some(JobId::parse(text).ok_or_else(|| {
-            Failure::new(Code::BadRequest, format!("{text:?} is not a cursor of this list"))
-        })?),
+        Some(text) => Some(
+            JobId::parse(text)
+                .ok_or_else(|| Failure::new(Code::BadRequest, format!("{text:?} is not a cursor of this list")))?,
+        ),
     };
     let mut jobs = server.context.jobs.latest(before, limit + 1);
     let has_more = jobs.len() > limit;
@@ -225,7 +226,8 @@ fn refused(why: NotTaken) -> Failure {
 
 /// A job as operators see it.
 pub(super) fn row(job: &Job, progress: &Progress) -> JobRow {
-    let Progress { state, total, done, skipped, failed, cancelled, retrying, bytes, started_at, ended_at, .. } = *progress;
+    let Progress { state, total, done, skipped, failed, cancelled, retrying, bytes, started_at, ended_at, .. } =
+        *progress;
     JobRow {
         job_id: job.id.to_string(),
         kind: job.kind.as_str().into(),

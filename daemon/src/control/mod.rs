@@ -33,7 +33,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +41,7 @@ use arxosrt_core::directory::Directory;
 use arxosrt_core::time::Wall;
 
 use crate::cache::Cache;
+use crate::cache::warm::Hot;
 use crate::hub::ask::HubHandle;
 use crate::jobs::Jobs;
 use crate::preload::PreloadHandle;
@@ -150,8 +150,8 @@ pub struct ControlContext {
     pub jobs: Jobs,
     /// What is kept near.
     pub cache: Cache,
-    /// Where the names are kept of what of it is in use.
-    pub hot_file: Option<PathBuf>,
+    /// The names of what of it is in use, if they are kept.
+    pub hot: Option<Arc<Hot>>,
     /// What is loaded before anybody asks.
     pub preload: PreloadHandle,
     /// Which floors a building has.

@@ -282,6 +282,7 @@ fn status(facts: &Facts) -> Status {
         buildings_closed: 0,
         closed: Vec::new(),
         directory: Default::default(),
+        origins: Vec::new(),
         last_token: 8,
     }
 }
@@ -361,7 +362,7 @@ impl Served {
             records: Arc::clone(&records) as Arc<dyn Records>,
             jobs: Jobs::new(Arc::new(jobs::Scripted), 2),
             cache,
-            hot_file: None,
+            hot: None,
             preload,
             directory: Arc::new(jobs::directory()),
             settings: ControlSettings::default(),
@@ -787,9 +788,15 @@ async fn events_are_told_by_topic_with_gaps_and_a_good_bye() {
 async fn a_quiet_stream_shows_that_it_lives_whatever_is_filtered_out() {
     let (hub, handle) = FakeHub::start();
     let records = Arc::new(FakeRecords { entries: hub.change(|facts| facts.audit.clone()) });
+    let (cache, preload) = cache::start(jobs::directory());
     let context = ControlContext {
         hub: handle,
         records,
+        jobs: Jobs::new(Arc::new(jobs::Scripted), 2),
+        cache,
+        hot: None,
+        preload,
+        directory: Arc::new(jobs::directory()),
         settings: ControlSettings::default(),
         started_at: Wall(0),
         version: "0.1.0",

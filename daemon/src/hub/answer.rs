@@ -408,6 +408,7 @@ impl Hub {
                 objects: known.objects as u64,
                 routes: known.routes as u64,
             },
+            origins: self.metrics.origins.rows(),
             last_token: self.tokens.last().0,
         }
     }

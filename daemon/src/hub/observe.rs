@@ -4,8 +4,8 @@
 //! nobody watches, nothing is built. The preloader's queue is [`crate::preload::Signals`]; the hub does not wait for it
 //! either.
 
-use arxosrt_core::control::OperatorEvent;
 use arxosrt_core::building::event::{EditAuthor, Edited, LockGranted};
+use arxosrt_core::control::OperatorEvent;
 use arxosrt_core::id::{RoomId, UserId};
 use arxosrt_core::lock::LockType;
 use arxosrt_core::preload::signal::What;

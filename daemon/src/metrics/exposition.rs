@@ -72,12 +72,23 @@ impl Collector for Metrics {
         page.counter("commit_failures", "Commits that failed", &self.commit_failures)?;
         page.spans("turn", "One turn of the hub", &self.turn)?;
         page.sizes("turn_messages", "Messages handled in one turn of the hub", &self.turn_messages)?;
-        page.gauge("origin_pending", "Documents not in the folder of buildings yet", &self.origin_pending)?;
-        page.counter("origin_written", "Documents written to the folder of buildings", &self.origin_written)?;
+        page.gauge("origin_pending", "Documents not in the origin yet", &self.origin_pending)?;
+        page.counter("origin_written", "Documents written to the origin", &self.origin_written)?;
         page.counter("origin_write_failures", "Attempts to write there that failed", &self.origin_write_failures)?;
         page.counter("origin_diverged", "Documents that somebody else had changed there", &self.origin_diverged)?;
-        page.spans("origin_load", "One document out of the folder of buildings", &self.origin_load)?;
+        page.spans("origin_load", "One document out of the origin", &self.origin_load)?;
         page.counter("origin_load_failures", "Documents that could not be loaded", &self.origin_load_failures)?;
+        page.gauge("redis_up", "1 while Redis is used", &self.redis_up)?;
+        page.counter("redis_connects", "Connections to Redis that came into use", &self.redis_connects)?;
+        page.counter("redis_breaker_opens", "Times that Redis was given a rest", &self.redis_breaker_opens)?;
+        page.spans("redis_call", "One question to Redis", &self.redis_call)?;
+        page.counter("redis_call_failures", "Questions without a useful answer", &self.redis_call_failures)?;
+        page.counter("redis_turned_away", "Questions not asked of a Redis that is down", &self.redis_turned_away)?;
+        page.counter("redis_hits", "Values found in Redis", &self.redis_hits)?;
+        page.counter("redis_misses", "Values not found in Redis, or not valid", &self.redis_misses)?;
+        page.gauge("redis_outbox", "Invalidations that Redis does not know yet", &self.redis_outbox)?;
+        page.counter("redis_bus_gaps", "Times that other nodes' messages may be missing", &self.redis_bus_gaps)?;
+        page.counter("redis_bus_unread", "Other nodes' messages that could not be read", &self.redis_bus_unread)?;
         page.counter("stalls", "Times that the daemon stood still for a second or more", &self.stalls)?;
         page.gauge("fencing_token", "The largest fencing token given out", &self.fencing_token)?;
         page.gauge("store_writable", "1 while the store can commit", &self.store_writable)?;
@@ -88,6 +99,7 @@ impl Collector for Metrics {
             &self.buildings_closed,
         )?;
         page.gauge("draining", "1 while clients are sent away before a stop", &self.draining)?;
+        self.origins.encode(&mut page)?;
         self.cache.encode(&mut page)?;
         page.build()?;
         page.process()

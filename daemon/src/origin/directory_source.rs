@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arxosrt_core::cache::EntryId;
-use arxosrt_core::directory::{ItemKind, Located};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
@@ -29,14 +28,11 @@ use super::fitness::Fitness;
 use super::folder::FILE_BYTES_MAX;
 use super::overlay::Overlay;
 use super::slots::{Slot, Slots};
-use super::text::without_member;
-use crate::hub::ask::{Ask, HubHandle, Standing};
+use super::wanted::{Wanted, grid_of, thing, value};
+use crate::hub::ask::{HubHandle, Standing};
 
 /// How many files are read at once.
 const FILES_AT_ONCE: usize = 4;
-/// What stands before the id of a floor where an id might be of something else.
-const FLOOR: &str = "floor:";
-
 /// The folder, as the cache sees it.
 #[derive(Clone)]
 pub struct DirectorySource(Arc<Inner>);
@@ -46,18 +42,6 @@ struct Inner {
     hub: HubHandle,
     slots: Slots,
     fitness: Fitness,
-}
-
-/// What a strategy and an id name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Wanted {
-    Building(BuildingId),
-    Floor(RoomId),
-    List(Kind, RoomId),
-    Grid(RoomId),
-    Analytics(RoomId),
-    Thing(ResourceId),
-    Nothing,
 }
 
 impl DirectorySource {
@@ -72,7 +56,9 @@ impl Source for DirectorySource {
     fn fetch(&self, fetch: Fetch) -> Answer<Fetched> {
         let inner = self.0.clone();
         Box::pin(async move {
-            let Some(wanted) = inner.wanted(&fetch.strategy, fetch.id.as_str()) else {
+            let is_floor = |room: &RoomId| inner.documents.building_of(room).is_some();
+            let Some(wanted) = Wanted::of(&fetch.strategy, fetch.id.as_str(), &inner.documents.directory, is_floor)
+            else {
                 return Err(FetchError::NoSource);
             };
             match timeout(fetch.deadline, inner.clone().answer(wanted, &fetch)).await {
@@ -94,45 +80,10 @@ impl Source for DirectorySource {
 }
 
 impl Inner {
-    /// What is wanted; none when the folder has nothing of this strategy.
-    fn wanted(&self, strategy: &str, id: &str) -> Option<Wanted> {
-        // An id that is a floor's as it stands is that floor's, whatever it begins with.
-        let floor = |id: &str| RoomId::new(id).ok().filter(|room| self.is_floor(room));
-        let of_floor = |id: &str| id.strip_prefix(FLOOR).and_then(|id| RoomId::new(id).ok());
-        let listed = |kind: Kind, other: ItemKind| {
-            let Ok(resource) = ResourceId::new(id) else { return Wanted::Nothing };
-            match (self.documents.directory.locate(&resource), of_floor(id)) {
-                (Some(Located::Item { kind, .. }), _) if kind == other => Wanted::Nothing,
-                (Some(Located::Item { .. }), _) | (None, None) => Wanted::Thing(resource),
-                (_, Some(floor)) => Wanted::List(kind, floor),
-                (Some(Located::Floor(_) | Located::Building(_)), None) => Wanted::Nothing,
-            }
-        };
-        Some(match strategy {
-            "floor_data" => match (floor(id), BuildingId::new(id), of_floor(id)) {
-                (Some(floor), ..) => Wanted::Floor(floor),
-                (None, Ok(building), _) if self.documents.directory.building(&building).is_some() => {
-                    Wanted::Building(building)
-                }
-                (None, _, Some(floor)) => Wanted::Floor(floor),
-                (None, _, None) => RoomId::new(id).map_or(Wanted::Nothing, Wanted::Floor),
-            },
-            "object_data" => listed(Kind::Object, ItemKind::Route),
-            "route_data" => listed(Kind::Route, ItemKind::Object),
-            "grid_calibration" => of_floor(id).or_else(|| floor(id)).map_or(Wanted::Nothing, Wanted::Grid),
-            "analytics_data" => of_floor(id).or_else(|| floor(id)).map_or(Wanted::Nothing, Wanted::Analytics),
-            _ => return None,
-        })
-    }
-
-    fn is_floor(&self, room: &RoomId) -> bool {
-        self.documents.building_of(room).is_some()
-    }
-
     async fn answer(self: Arc<Self>, wanted: Wanted, fetch: &Fetch) -> Result<Fetched, FetchError> {
         let floor = match &wanted {
             Wanted::Nothing => return Ok(Fetched::Missing),
-            Wanted::Thing(resource) => return self.thing(resource).await,
+            Wanted::Thing(_, resource) => return thing(&self.hub, resource).await,
             Wanted::Building(_) | Wanted::Analytics(_) => None,
             Wanted::Floor(floor) | Wanted::List(_, floor) | Wanted::Grid(floor) => Some(floor),
         };
@@ -165,16 +116,6 @@ impl Inner {
         }
     }
 
-    /// One object or route: what the building holds, else what the folder has.
-    async fn thing(&self, resource: &ResourceId) -> Result<Fetched, FetchError> {
-        let asked = self.hub.ask(|reply| Ask::Document { resource: resource.clone(), reply }).await;
-        let answered = asked.map_err(|_| FetchError::Unavailable("the daemon ends".to_owned()))?;
-        Ok(match answered.map_err(|refused| FetchError::Unavailable(refused.message))? {
-            Some((_, json)) => value(String::from(Box::<str>::from(json)).into_bytes(), None),
-            None => Fetched::Missing,
-        })
-    }
-
     /// Reads what is wanted. Blocks.
     fn read(
         &self,
@@ -183,7 +124,7 @@ impl Inner {
         etag: Option<&str>,
     ) -> Result<Result<Fetched, FetchError>, Trouble> {
         match wanted {
-            Wanted::Nothing | Wanted::Thing(_) => Ok(Ok(Fetched::Missing)),
+            Wanted::Nothing | Wanted::Thing(..) => Ok(Ok(Fetched::Missing)),
             Wanted::Building(building) => {
                 let folder =
                     self.documents.state().layout.building(building).map(|folder| folder.join("building.json"));
@@ -248,18 +189,6 @@ impl Inner {
             Ok(None) => Ok(Fetched::Missing),
             Err(error) => Err(FetchError::Malformed(super::document::misfit(&error))),
         })
-    }
-}
-
-fn value(bytes: Vec<u8>, etag: Option<String>) -> Fetched {
-    Fetched::Value { bytes: bytes.into(), etag: etag.map(String::into_boxed_str) }
-}
-
-/// The grid out of a floor's document.
-fn grid_of(floor: &str) -> Fetched {
-    match without_member(floor, "grid") {
-        Ok((_, Some(grid))) if grid != "null" => value(grid.as_bytes().to_vec(), None),
-        _ => Fetched::Missing,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The origin: where does building data come from?
 //!
-//! It is a folder of JSON files, or nothing. At the start it is read for the building directory: which floors and
-//! things there are, and where. Later it is asked for single documents, and committed edits are written back to it:
+//! It is a folder of JSON files, a service, or nothing. At the start it is read for the building directory: which floors
+//! and things there are, and where. Later it is asked for single documents and for values, and committed edits are
+//! written back to it:
 //!
 //! - `directory`, `layout` and `newest` read the folder at the start and remember what was found where;
 //! - `documents` loads one document, `write_back` puts changed ones into their files, `floors` does both for floors;
@@ -11,6 +12,7 @@
 //!   whether it answers;
 //! - `directory_source` gives the cache the folder's files, with what `overlay` knows of edits that are not written yet;
 //! - `watch` notices what others change in the folder;
+//! - `http` is a service; `store` is whichever of the two has the documents;
 //! - `service` does this beside the hub, which never waits; `pending` is what is still to be written.
 
 mod cache;
@@ -25,6 +27,7 @@ pub mod fetch;
 mod fitness;
 mod floors;
 mod folder;
+pub mod http;
 mod layout;
 mod newest;
 mod overlay;
@@ -41,10 +44,12 @@ pub mod service;
 mod service_tests;
 mod slots;
 pub mod sources;
+pub mod store;
 mod style;
 #[cfg(test)]
 mod tests;
 mod text;
+mod wanted;
 pub mod watch;
 pub mod write_back;
 
@@ -59,7 +64,8 @@ use directory::{NoOrigin, Reading, Trouble};
 /// is a warning, and every room is a building of its own.
 pub fn load(config: &Config, set_by: &SetBy, cwd: &std::path::Path) -> Result<Reading, NoOrigin> {
     match config.origin.kind {
-        OriginKind::None => Ok(Reading::default()),
+        // A service is asked when the daemon's tasks run.
+        OriginKind::None | OriginKind::Http => Ok(Reading::default()),
         OriginKind::Directory => {
             let path = cwd.join(&config.origin.path);
             match directory::read(&path) {

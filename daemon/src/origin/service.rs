@@ -1,4 +1,4 @@
-//! Who talks to the folder of buildings while the hub goes on?
+//! Who talks to the origin of documents while the hub goes on?
 //!
 //! Two tasks on the ordinary runtime: one loads documents, one writes them. The hub asks through an [`OriginHandle`],
 //! which never waits, and is answered through a channel that its thread reads. So a slow disk makes first edits slow,
@@ -16,20 +16,21 @@ use std::time::Duration;
 use arxosrt_core::id::{BuildingId, ResourceId};
 use tokio::runtime;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::directory::Trouble;
 use super::document;
-use super::documents::{Document, Documents, Kind};
+use super::documents::{Document, Kind};
 use super::pending::{BYTES_MAX, DOCUMENTS_MAX, Pending, Turn};
+use super::store::DocumentStore;
 use super::write_back::{Outcome, Report, Stored};
 use crate::metrics::Metrics;
 
 /// How many loads may wait.
 pub const LOADS_MAX: usize = 1024;
-/// How many loads are carried out before their answers are sent.
-const LOADS_AT_ONCE: usize = 64;
+/// How many loads are carried out at once.
+const LOADS_AT_ONCE: usize = 16;
 /// How many answers may wait for the hub; beyond, the origin waits for it.
 const ANSWERS_MAX: usize = 1024;
 /// How long the end of the daemon waits for documents that cannot be written.
@@ -111,7 +112,7 @@ pub struct Unwritten {
 
 impl fmt::Display for Unwritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} documents could not be written to the folder of buildings", self.documents)
+        write!(f, "{} documents could not be written to the origin", self.documents)
     }
 }
 
@@ -132,7 +133,7 @@ pub struct Origin {
 
 #[derive(Debug)]
 struct Shared {
-    documents: Option<Arc<Documents>>,
+    documents: Option<DocumentStore>,
     settings: OriginSettings,
     pending: Mutex<Pending>,
     /// Something became due, or the end has come.
@@ -145,11 +146,11 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// Starts the origin's tasks. Without a folder every load finds nothing.
+/// Starts the origin's tasks. Without a place of documents every load finds nothing.
 pub fn start(
     runtime: &runtime::Handle,
     settings: OriginSettings,
-    documents: Option<Arc<Documents>>,
+    documents: Option<DocumentStore>,
     metrics: Arc<Metrics>,
 ) -> (Origin, OriginHandle, mpsc::Receiver<OriginAnswer>) {
     let (loads_in, loads) = mpsc::channel(LOADS_MAX);
@@ -180,7 +181,11 @@ impl OriginHandle {
     /// Hands over documents to be written. The caller never waits.
     pub fn store(&self, documents: Vec<Stored>) -> Taken {
         let shared = &self.shared;
-        if shared.documents.is_none() || !shared.settings.write_back {
+        let Some(store) = shared.documents.as_ref().filter(|_| shared.settings.write_back) else {
+            return Taken::InLogOnly;
+        };
+        let documents: Vec<Stored> = documents.into_iter().filter(|stored| store.takes(stored.kind)).collect();
+        if documents.is_empty() {
             return Taken::InLogOnly;
         }
         let due = Instant::now() + shared.settings.window;
@@ -222,14 +227,24 @@ impl Shared {
         Counted { pending: self.pending.lock().unwrap_or_else(PoisonError::into_inner), metrics: &self.metrics }
     }
 
-    /// What a load finds: what is not written yet goes before what is in the folder.
-    fn load(&self, building: &BuildingId, resource: &ResourceId) -> Result<Option<Document>, Trouble> {
-        let Some(documents) = &self.documents else { return Ok(None) };
-        let waiting = self.pending().get(building, resource).cloned();
-        match waiting {
-            Some(stored) => Ok(unwritten(stored)),
-            None => documents.load(building, resource),
+    /// What a load finds: what is not written yet goes before what the origin has.
+    async fn load(&self, building: BuildingId, resource: ResourceId) -> OriginAnswer {
+        let began = Instant::now();
+        let waiting = self.pending().get(&building, &resource).cloned();
+        let result = match (waiting, &self.documents) {
+            (Some(stored), _) => Ok(unwritten(stored)),
+            (None, Some(documents)) => documents.load(&building, &resource).await,
+            (None, None) => Ok(None),
+        };
+        self.metrics.origin_load.observe_span(began.elapsed());
+        if let Err(trouble) = &result {
+            self.metrics.origin_load_failures.inc();
+            if !self.loads_fail.load(Ordering::Relaxed) {
+                tracing::warn!(building = %building, %trouble, "documents cannot be loaded");
+            }
         }
+        self.loads_fail.store(result.is_err(), Ordering::Relaxed);
+        OriginAnswer::Loaded { building, resource, result }
     }
 }
 
@@ -280,37 +295,25 @@ async fn load_all(
     mut loads: mpsc::Receiver<(BuildingId, ResourceId)>,
     answers: mpsc::Sender<OriginAnswer>,
 ) {
-    let mut asked = Vec::with_capacity(LOADS_AT_ONCE);
-    while loads.recv_many(&mut asked, LOADS_AT_ONCE).await > 0 {
-        let now = std::mem::take(&mut asked);
-        let shared = shared.clone();
-        let loaded = spawn_blocking(move || {
-            let answer = |(building, resource)| {
-                let began = std::time::Instant::now();
-                let result = shared.load(&building, &resource);
-                shared.metrics.origin_load.observe_span(began.elapsed());
-                if let Err(trouble) = &result {
-                    shared.metrics.origin_load_failures.inc();
-                    if !shared.loads_fail.load(Ordering::Relaxed) {
-                        tracing::warn!(building = %building, %trouble, "documents cannot be loaded");
-                    }
-                }
-                shared.loads_fail.store(result.is_err(), Ordering::Relaxed);
-                OriginAnswer::Loaded { building, resource, result }
-            };
-            now.into_iter().map(answer).collect::<Vec<_>>()
-        });
-        // The runtime refuses blocking work only when the daemon ends.
-        let Ok(loaded) = loaded.await else { return };
-        for answer in loaded {
-            if answers.send(answer).await.is_err() {
-                return;
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            asked = loads.recv(), if under_way.len() < LOADS_AT_ONCE => {
+                let Some((building, resource)) = asked else { break };
+                let (shared, answers) = (shared.clone(), answers.clone());
+                under_way.spawn(async move {
+                    let answer = shared.load(building, resource).await;
+                    // A hub that has gone needs no answer.
+                    let _ = answers.send(answer).await;
+                });
             }
+            Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
         }
     }
+    while under_way.join_next().await.is_some() {}
 }
 
-async fn write_all(shared: Arc<Shared>, documents: Arc<Documents>, answers: mpsc::Sender<OriginAnswer>) {
+async fn write_all(shared: Arc<Shared>, documents: DocumentStore, answers: mpsc::Sender<OriginAnswer>) {
     let mut is_hurried = false;
     loop {
         let now = Instant::now();
@@ -340,25 +343,17 @@ async fn write_all(shared: Arc<Shared>, documents: Arc<Documents>, answers: mpsc
 /// One attempt to write what waits for a building.
 async fn write(
     shared: &Shared,
-    documents: &Arc<Documents>,
+    documents: &DocumentStore,
     answers: &mpsc::Sender<OriginAnswer>,
     building: BuildingId,
     stored: Vec<Stored>,
 ) {
-    let writer = documents.clone();
     let versions: Vec<(ResourceId, u64)> =
         stored.iter().map(|stored| (stored.resource.clone(), stored.version)).collect();
-    let reports = match spawn_blocking(move || writer.store(&stored)).await {
-        Ok(reports) => reports,
-        Err(error) => {
-            let trouble = Trouble {
-                path: building.as_str().into(),
-                place: None,
-                what: format!("the write ended early: {error}"),
-            };
-            vec![Report { outcome: Outcome::Failed(trouble), diverged: None }; versions.len()]
-        }
-    };
+    let reports = documents
+        .store(&building, stored)
+        .await
+        .unwrap_or_else(|trouble| vec![Report { outcome: Outcome::Failed(trouble), diverged: None }; versions.len()]);
     let (mut written, mut refused, mut failure) = (Vec::new(), Vec::new(), None);
     let mut diverged = Vec::new();
     for ((resource, version), report) in versions.into_iter().zip(reports) {
@@ -380,7 +375,7 @@ async fn write(
             expected = found.expected,
             found = found.found,
             things = diverged.len(),
-            "somebody else had changed the folder; what was agreed on was written over it"
+            "somebody else had changed the origin; what was agreed on was written over it"
         );
     }
     let done: Vec<(ResourceId, u64)> = written
@@ -402,7 +397,7 @@ async fn write(
         _ => {}
     }
     let refused = refused.into_iter().map(|(resource, version, why)| {
-        tracing::error!(building = %building, resource = %resource, version, why, "a document does not fit the folder");
+        tracing::error!(building = %building, resource = %resource, version, why, "a document does not fit the origin");
         OriginAnswer::Refused { building: building.clone(), resource, version, why }
     });
     // A hub that has gone needs no answer.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::directory::read;
 use super::documents::{Documents, Kind};
 use super::service::{LOADS_MAX, Origin, OriginAnswer, OriginHandle, OriginSettings, Taken, TooManyLoads, start};
+use super::store::DocumentStore;
 use super::write_back::Stored;
 use crate::metrics::Metrics;
 
@@ -44,6 +45,7 @@ impl Served {
         let runtime = tokio::runtime::Handle::current();
         let directory = Arc::new(reading.directory);
         let documents = reading.folder.map(|folder| Arc::new(Documents::open(folder, directory).unwrap()));
+        let documents = documents.map(DocumentStore::Folder);
         let (origin, handle, answers) = start(&runtime, settings, documents, metrics.clone());
         Served { dir, origin, handle, answers, metrics }
     }

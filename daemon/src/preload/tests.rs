@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arxosrt_core::cache::{EntryId, Strategies, StrategyId};
-use arxosrt_core::directory::Directory;
-use arxosrt_core::directory::build::{Builder, BuildingDraft, FloorDraft};
+use arxosrt_core::directory::{Builder, BuildingDraft, Directory, FloorDraft};
 use arxosrt_core::id::{BuildingId, RoomId, SessionId, UserId};
 use arxosrt_core::preload::planner::Settings;
 use arxosrt_core::preload::signal::What;
@@ -76,12 +75,7 @@ impl Served {
     fn start(settings: Settings, file: Option<PathBuf>) -> Served {
         let (origin, directory, clock) = (Arc::new(Origin::default()), Arc::new(directory()), Clock::start());
         let (cache, from_cache) = Cache::start(cache::Parts {
-            settings: CacheSettings {
-                bytes_max: 64 << 20,
-                loads_max: 8,
-                load_timeout: PATIENCE,
-                alone_ttl_ms: 30_000,
-            },
+            settings: CacheSettings { bytes_max: 64 << 20, loads_max: 8, load_timeout: PATIENCE, alone_ttl_ms: 30_000 },
             strategies: Strategies::new(Strategies::known()).unwrap(),
             directory: directory.clone(),
             source: origin.clone(),
@@ -92,16 +86,19 @@ impl Served {
         });
         let (signals, from_hub) = Signals::new();
         let stop = CancellationToken::new();
-        let preloading = start(&Handle::current(), Parts {
-            settings: ServiceSettings { planner: settings, loads_max: 4, origin_busy: 8, file },
-            cache: cache.clone(),
-            directory,
-            clock: clock.clone(),
-            from_hub,
-            from_cache,
-            signals: signals.clone(),
-            stop: stop.clone(),
-        });
+        let preloading = start(
+            &Handle::current(),
+            Parts {
+                settings: ServiceSettings { planner: settings, loads_max: 4, origin_busy: 8, file },
+                cache: cache.clone(),
+                directory,
+                clock: clock.clone(),
+                from_hub,
+                from_cache,
+                signals: signals.clone(),
+                stop: stop.clone(),
+            },
+        );
         Served { origin, cache, clock, signals, handle: preloading.handle, stop, task: preloading.task }
     }
 
@@ -185,10 +182,11 @@ async fn where_somebody_goes_next_is_there_before_it_is_asked_for() {
     let want = Want { user: Some(UserId::new("ana").unwrap()), patience: PATIENCE };
     let (strategy, id) = served.cache.bundle(&room(4)).remove(0);
     served.cache.get(strategy, &id, want).await.unwrap();
-    served.until("a use is counted", async || {
-        served.handle.model().await.unwrap().sources.iter().any(|source| source.used > 0)
-    })
-    .await;
+    served
+        .until("a use is counted", async || {
+            served.handle.model().await.unwrap().sources.iter().any(|source| source.used > 0)
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -76,7 +76,7 @@ impl Cache {
         queue.order.push_back((item, self.stamp));
         queue.bytes += bytes;
         while self.probation.bytes > self.probation.limit && self.pop(true, &mut gone) {}
-        // Both together keep the limit; of the two, what was asked for makes room first only while preloads are few.
+        // Both together keep the limit. Preloads keep their tenth, so what was asked for makes room first.
         while self.main.bytes + self.probation.bytes > self.main.limit {
             if !self.pop(false, &mut gone) && !self.pop(true, &mut gone) {
                 break;

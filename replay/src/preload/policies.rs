@@ -199,13 +199,11 @@ fn ranked(counts: impl Iterator<Item = (Item, u32)>) -> Vec<Item> {
 }
 
 fn adjacent(trace: &Trace, here: Item) -> Vec<Item> {
-    let place = |building: &&_| -> Option<usize> {
-        let building: &arxosrt_core::preload::structure::Building = building;
-        building.floors.iter().position(|(item, _)| *item == here)
-    };
-    let Some((building, at)) = trace.buildings.iter().find_map(|building| Some((building, place(&building)?))) else {
-        return Vec::new();
-    };
+    let found = trace.buildings.iter().find_map(|building| {
+        let at = building.floors.iter().position(|(item, _)| *item == here)?;
+        Some((building, at))
+    });
+    let Some((building, at)) = found else { return Vec::new() };
     let beside = |away: usize| [building.floors.get(at + away), at.checked_sub(away).map(|at| &building.floors[at])];
     (1..=2).flat_map(beside).flatten().map(|(item, _)| *item).collect()
 }

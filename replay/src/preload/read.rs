@@ -83,6 +83,9 @@ struct Columns {
     bytes: Option<usize>,
 }
 
+/// A line of a web log: the host, when, the path, the bytes that were sent.
+type Asked<'a> = (&'a [u8], u64, &'a [u8], Option<u32>);
+
 /// Reads a trace.
 pub fn read(mut from: impl BufRead, shape: Shape) -> Result<Reading, Unreadable> {
     let mut reader = Reader::default();
@@ -154,7 +157,7 @@ impl Reader {
 
     /// `host ident user [time] "GET path protocol" status bytes …`
     fn web_log(&mut self, line: &[u8]) -> bool {
-        let taken = || -> Option<(&[u8], u64, &[u8], Option<u32>)> {
+        let taken = || -> Option<Asked<'_>> {
             let host = line.split(|byte| *byte == b' ').next().filter(|host| !host.is_empty())?;
             let at = between(line, b'[', b']').and_then(log_time)?;
             let request = between(line, b'"', b'"')?;

@@ -33,7 +33,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// The size of the cache for a trace: at least what its largest item needs in the tenth that preloads have.
+    /// The size of the cache for a trace.
     pub fn cache_bytes(&self, trace: &Trace) -> u64 {
         (trace.bytes_of_all() as f64 * self.cache_percent / 100.0) as u64
     }

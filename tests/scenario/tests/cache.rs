@@ -1,7 +1,7 @@
 //! The cache as front and back ends meet it: values over REST, and edits that make them invalid.
 
 use arxosrt_scenario::http::{Answer, Request};
-use arxosrt_scenario::{Served, Setup, house, json, segment};
+use arxosrt_scenario::{Served, Setup, house, house_folder, json, segment, until};
 use arxosrtd::config::cache::{Rank, Strategy};
 
 async fn put(served: &Served, what: &str, value: &str) -> Answer {
@@ -109,6 +109,73 @@ async fn whoever_hears_of_an_edit_does_not_read_what_was_there_before_it() {
         }
         assert!(is_there(&served, "floor_data/hq:2").await, "another floor stays");
     }
+}
+
+#[tokio::test]
+async fn whoever_hears_of_an_edit_reads_it_however_many_read_meanwhile() {
+    let setup = Setup::embedded();
+    let folder = house_folder(setup.dir());
+    // Nothing is written back while this runs: what is read comes from what people have agreed on.
+    let served = setup.folder(&folder).with(|config| config.origin.write_back_ms = 600_000).start();
+    let mut ana = served.client_in("ana", "hq:1").await;
+    let mut ben = served.client_in("ben", "hq:1").await;
+    let door = async || {
+        let objects = get(&served, "object_data/floor:hq:1?user_id=ben").await.json();
+        let objects = objects.as_array().expect("a list");
+        let door = objects.iter().find(|object| object["id"] == "door").expect("the door").clone();
+        (door["version"].as_u64().expect("a version"), door["properties"]["width"].clone())
+    };
+    assert_eq!(door().await, (1, json!(80)));
+    let rounds = async {
+        for version in 1..=30 {
+            let width = 100 + version;
+            ana.send(json!({"type": "edit", "id": version, "resource_id": "door", "base_version": version,
+                "patch": {"properties": {"width": width}}}));
+            ben.expect_where("the edit", |heard| {
+                heard["type"] == "resource_updated" && heard["version"] == version + 1
+            })
+            .await;
+            assert_eq!(door().await, (version + 1, json!(width)));
+        }
+    };
+    // Loads are under way all the time, so that some begin before an edit and end after it.
+    let reading = async {
+        loop {
+            door().await;
+        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        () = reading => unreachable!("it reads for ever"),
+    }
+    let stats = served.get("/realtime/cache-stats").await.ok();
+    assert!(stats["cache_stats"]["hits"].as_u64() > Some(0), "{stats}");
+}
+
+#[tokio::test]
+async fn a_floor_is_preloaded_and_names_are_hot_after_a_restart() {
+    let setup = Setup::embedded();
+    let folder = house_folder(setup.dir());
+    let setup = setup.folder(&folder);
+    let served = setup.start();
+    served.post("/realtime/preload-floor", &json!({"floor_id": "hq:1"})).await.ok();
+    until("the floor is loaded", async || {
+        let stats = served.get("/realtime/cache-stats").await.ok();
+        (stats["cache_stats"]["local_cache_size"].as_u64() >= Some(3)).then_some(())
+    })
+    .await;
+    for _ in 0..2 {
+        let floor = get(&served, "floor_data/hq:1").await;
+        assert_eq!((floor.status, floor.field("x-arxosrt-cache")), (200, Some("local")), "{floor:?}");
+    }
+    served.stop().await.expect("a clean end");
+    let served = setup.start();
+    until("what was hot is loaded", async || {
+        let stats = served.get("/realtime/cache-stats").await.ok();
+        (stats["cache_stats"]["local_cache_size"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(get(&served, "floor_data/hq:1").await.field("x-arxosrt-cache"), Some("local"));
 }
 
 #[tokio::test]

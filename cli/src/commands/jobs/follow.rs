@@ -91,9 +91,7 @@ pub(in crate::commands) async fn follow(
         };
         match (line.kind_of_line, line.kind.as_deref(), &line.object) {
             (LineType::Put, Some("Job"), Some(object)) => {
-                let row: JobRow = read(object)?;
-                progress.show(&row);
-                job = Some(row);
+                job = Some(read(object)?);
             }
             (LineType::Put, Some("JobItem"), Some(object)) => {
                 progress.make_room();

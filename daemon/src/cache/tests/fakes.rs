@@ -166,6 +166,10 @@ impl SharedTier for FakeShared {
         Box::pin(std::future::ready(read))
     }
 
+    fn capture(&self, at: At) -> Later<Option<Box<dyn Fill>>> {
+        Box::pin(std::future::ready(Some(Box::new(FakeFill(self.state.clone(), at)) as Box<dyn Fill>)))
+    }
+
     fn write(&self, at: At, value: StoredValue) -> Later<Stored> {
         if !self.is_up() {
             return Box::pin(std::future::ready(Stored::Down));

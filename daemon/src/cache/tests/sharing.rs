@@ -1,6 +1,7 @@
 //! A tier that nodes share: what it is asked, what it is told, and what happens without it.
 
 use super::fakes::FakeShared;
+use super::shared::Incoming;
 use super::tier::{Change, StoredValue};
 use super::*;
 
@@ -16,9 +17,9 @@ fn shared() -> (Bench, Arc<FakeShared>) {
 #[tokio::test(start_paused = true)]
 async fn sensitive_values_live_in_the_shared_tier_and_nowhere_else() {
     let alone = Bench::start();
-    let refused = || Err(CacheError::NoSharedTier("user_session".into()));
-    assert_eq!(alone.get("user_session/s1").await, refused());
-    assert_eq!(alone.put("user_session/s1", "secret").await.map(|_| ()), refused());
+    let refused = CacheError::NoSharedTier("user_session".into());
+    assert_eq!(alone.get("user_session/s1").await.unwrap_err(), refused);
+    assert_eq!(alone.put("user_session/s1", "secret").await.unwrap_err(), refused);
     assert_eq!(alone.preload("user_session/s1").await, Preloaded::Refused(Refusal::Strategy));
     assert_eq!(alone.origin.asked(), 0);
 
@@ -30,8 +31,8 @@ async fn sensitive_values_live_in_the_shared_tier_and_nowhere_else() {
     assert_eq!(bench.cache.stats().entries, 0);
     assert!(bench.signals.try_recv().is_err(), "nobody learns from them");
     shared.set_down(true);
-    assert_eq!(bench.get("user_session/s1").await, refused());
-    assert_eq!(bench.put("user_session/s1", "x").await.map(|_| ()), refused());
+    assert_eq!(bench.get("user_session/s1").await.unwrap_err(), refused);
+    assert_eq!(bench.put("user_session/s1", "x").await.unwrap_err(), refused);
     assert!(!warm::hot_names(&bench.cache).contains("user_session"));
 }
 
@@ -99,9 +100,57 @@ async fn every_invalidation_is_told_to_the_others() {
         bench.cache.invalidate(&what);
     }
     let told = shared.told();
-    assert!(matches!(&told[..], [Change::Key(_), Change::Tag { .. }, Change::Strategy(_), Change::All]), "{told:?}");
+    assert!(
+        matches!(&told[..], [Change::Key { .. }, Change::Tag { .. }, Change::Strategy(_), Change::All]),
+        "{told:?}"
+    );
     let building = arxosrt_core::id::BuildingId::new("b").unwrap();
     let resource = arxosrt_core::id::ResourceId::new("door").unwrap();
     CacheHandle::new(bench.cache.clone()).touched(&building, &[], &resource);
-    assert_eq!(shared.told().len(), 2, "the thing, and the building as a whole");
+    let told = shared.told();
+    let tags = told.iter().filter(|change| matches!(change, Change::Tag { .. })).count();
+    assert_eq!((tags, told.len()), (2, 2 + 6), "the thing, the building as a whole, and the thing by name: {told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_loaded_before_the_others_fell_silent_is_served_for_a_short_time_too() {
+    let (bench, shared) = shared();
+    let heard = Heard::default();
+    heard.tell(&bench.cache);
+    bench.origin.has("f1", "old");
+    bench.text("floor_data/f1").await;
+    bench.clock.advance(100_000);
+    bench.origin.has("f1", "new");
+    shared.set_down(true);
+    heard.hear(Incoming::Down);
+    assert_eq!(bench.text("floor_data/f1").await, local("old"));
+    bench.clock.advance(31_000);
+    assert_eq!(bench.text("floor_data/f1").await, from_origin("new"));
+    assert_eq!(bench.text("floor_data/f1").await, local("new"));
+    shared.set_down(false);
+    heard.hear(Incoming::Up);
+    assert_eq!(bench.text("floor_data/f1").await.1, ServedFrom::Shared, "everything here is doubted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_other_nodes_say_counts_here_and_is_not_said_again() {
+    let (bench, shared) = shared();
+    let heard = Heard::default();
+    heard.hear(Incoming::Gap);
+    heard.tell(&bench.cache);
+    let (strategy, id) = bench.name("floor_data/f1");
+    let home: Arc<str> = "f1".into();
+    let tag = arxosrt_core::cache::Tag::named("floor:f1").unwrap();
+    for incoming in [
+        Incoming::Invalidated(Change::Key { home: home.clone(), strategy, id: id.clone() }),
+        Incoming::Invalidated(Change::Tag { home, tag }),
+        Incoming::Invalidated(Change::Strategy(strategy)),
+        Incoming::Invalidated(Change::All),
+        Incoming::Gap,
+    ] {
+        bench.put("floor_data/f1", "x").await.unwrap();
+        heard.hear(incoming.clone());
+        assert!(bench.cache.peek(strategy, &id).is_none_or(|entry| !entry.is_current), "{incoming:?}");
+    }
+    assert!(shared.told().is_empty());
 }

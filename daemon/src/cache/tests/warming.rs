@@ -7,7 +7,7 @@ async fn what_people_used_is_loaded_again_after_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(warm::FILE);
     let before = Bench::start();
-    warm::warm(&before.cache, &file).await;
+    let hot = warm::Hot::new(before.cache.clone(), dir.path());
     for floor in ["f1", "f2", "f 3"] {
         before.origin.has(floor, "plan");
         before.text(&format!("floor_data/{floor}")).await;
@@ -16,7 +16,10 @@ async fn what_people_used_is_loaded_again_after_a_start() {
     for floor in ["f1", "f 3"] {
         before.text(&format!("floor_data/{floor}")).await;
     }
-    warm::save(&before.cache, &file);
+    hot.save();
+    assert!(!file.exists(), "before what the last run left is loaded, nothing takes its place");
+    hot.warm().await;
+    hot.save();
     let saved = std::fs::read_to_string(&file).unwrap();
     assert!(!saved.contains("plan"), "names, never values");
 
@@ -24,7 +27,7 @@ async fn what_people_used_is_loaded_again_after_a_start() {
     for floor in ["f1", "f2", "f 3"] {
         after.origin.has(floor, "plan");
     }
-    warm::warm(&after.cache, &file).await;
+    warm::Hot::new(after.cache.clone(), dir.path()).warm().await;
     assert_eq!(after.origin.asked(), 2);
     assert_eq!(after.text("floor_data/f1").await, local("plan"));
     assert_eq!(after.text("floor_data/f 3").await, local("plan"));
@@ -37,9 +40,9 @@ async fn a_file_that_says_nonsense_warms_nothing() {
     let bench = Bench::start();
     std::fs::write(&file, "floor_data\tf1\nnonsense\nnothing\tx\nfloor_data\t\nuser_session\ts1\n").unwrap();
     bench.origin.has("f1", "plan");
-    warm::warm(&bench.cache, &file).await;
+    warm::Hot::new(bench.cache.clone(), dir.path()).warm().await;
     assert_eq!(bench.origin.asked(), 1);
     std::fs::write(&file, [0xff, 0xfe]).unwrap();
-    warm::warm(&bench.cache, &file).await;
+    warm::Hot::new(bench.cache.clone(), dir.path()).warm().await;
     assert_eq!(bench.origin.asked(), 1);
 }

@@ -132,7 +132,10 @@ async fn what_is_made_invalid_is_counted_first_if_wanted_and_on_record() {
         assert_eq!(value(&served, strategy, id).await.0, 200);
     }
     let looked = invalidate(&served, json!({"floor": "hq:1", "dry_run": true})).await;
-    assert_eq!((&looked["count"], &looked["audited"], &looked["target"]), (&json!(2), &json!(false), &json!("floor hq:1")));
+    assert_eq!(
+        (&looked["count"], &looked["audited"], &looked["target"]),
+        (&json!(2), &json!(false), &json!("floor hq:1"))
+    );
     let done = invalidate(&served, json!({"floor": "hq:1", "reason": "new plan"})).await;
     assert_eq!((&done["count"], &done["audited"], &done["audit_id"]), (&json!(2), &json!(true), &json!(1)));
     let left = invalidate(&served, json!({"all": true, "dry_run": true})).await;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use arxosrt_core::control::hello::Role;
-use arxosrt_core::directory::Directory;
-use arxosrt_core::directory::build::{Builder, BuildingDraft, FloorDraft};
+use arxosrt_core::directory::{Builder, BuildingDraft, Directory, FloorDraft};
 use arxosrt_core::id::{BuildingId, RoomId};
 use serde_json::{Value, json};
 
@@ -95,12 +94,15 @@ async fn what_is_ordered_is_carried_out_item_by_item() {
     assert_eq!((&items[3]["strategy"], &items[3]["id"]), (&json!("object_data"), &json!("floor:1")));
     assert_eq!(items[4]["state"], "skipped");
     let shown = served.get(&format!("/v1/jobs/{id}")).await;
-    assert_eq!((&shown.body["object"]["state"], &shown.body["object"]["reason"]), (&json!("done"), &json!("early shift")));
+    assert_eq!(
+        (&shown.body["object"]["state"], &shown.body["object"]["reason"]),
+        (&json!("done"), &json!("early shift"))
+    );
     let failed = served.get(&format!("/v1/jobs/{id}/items?failed=true")).await;
     assert_eq!(failed.ids("floor_id"), ["gone"]);
     let page = served.get(&format!("/v1/jobs/{id}/items?limit=3")).await;
-    let rest = served.get(&format!("/v1/jobs/{id}/items?limit=3&cursor={}", page.body["next_cursor"].as_str().unwrap()));
-    let rest = rest.await;
+    let cursor = page.body["next_cursor"].as_str().unwrap();
+    let rest = served.get(&format!("/v1/jobs/{id}/items?limit=3&cursor={cursor}")).await;
     assert_eq!(rest.body["items"].as_array().unwrap().len(), 2);
     assert_eq!(rest.body["next_cursor"], Value::Null);
 }
@@ -131,7 +133,10 @@ async fn orders_and_their_end_are_on_record() {
     let audit = served.get("/v1/audit").await;
     assert_eq!(audit.ids("action"), ["preload", "job.cancel", "job.cancel", "preload"]);
     assert_eq!(audit.ids("result"), ["bad_request", "ok", "ok", "ok"]);
-    assert_eq!((&audit.body["items"][3]["target"], &audit.body["items"][3]["reason"]), (&json!("floor stuck"), &json!("why not")));
+    assert_eq!(
+        (&audit.body["items"][3]["target"], &audit.body["items"][3]["reason"]),
+        (&json!("floor stuck"), &json!("why not"))
+    );
 }
 
 #[tokio::test]
