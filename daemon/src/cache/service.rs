@@ -307,8 +307,8 @@ mod tests {
     fn large_floors_are_kept_and_loaded_ahead() {
         let default = crate::config::cache::Cache::default().bytes_max;
         for (bytes_max, weight) in [(default, 5_000_000), (default + (44 << 20), 5_000_000), (16 << 20, 1_100_000)] {
-            let strategies = Arc::new(Strategies::known());
-            let id = strategies.id("floor_data").expect("it is there from the start");
+            let strategies = Arc::new(Strategies::new(Strategies::known()).expect("known ones are well-formed"));
+            let id = strategies.find("floor_data").expect("it is there from the start");
             let held = held(bytes_max);
             let local: Shards<()> = Shards::new(held, shards(held.bytes_max), strategies, Generations::new(1), 1);
             for source in [None, Some(1)] {
