@@ -1,9 +1,10 @@
 //! The cache's policy is never worse than what it is made from, and better where it claims to be.
 //!
-//! Made traces are always run. Recorded ones are where `ARXOSRT_TRACES` says (a folder with `orm-busy.trace.xz` and
-//! `web12.trace.xz` of the cache2k benchmarks); without it, or without `xz`, the test says so and runs the others.
+//! Made traces are always run. Recorded ones (`orm-busy.trace.xz` and `web12.trace.xz` of the cache2k benchmarks) are in
+//! the folder that `ARXOSRT_TRACES` names, or in `shared/data/traces` beside the repository; without them, or without
+//! `xz`, the test says so and runs the others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use arxosrt_replay::cache::classes::{Class, Classes};
@@ -11,18 +12,40 @@ use arxosrt_replay::cache::run::{Which, run};
 use arxosrt_replay::cache::synthetic::{Chance, Kind, make};
 use arxosrt_replay::cache::trace::{Format, Trace};
 
-/// What a policy may be worse than S3-FIFO, in points: another seed makes as much of a difference.
-const NOISE: f64 = 0.2;
+/// What a policy may be worse than S3-FIFO on one trace, in points: another seed makes as much of a difference.
+const NOISE: f64 = 0.1;
+
+/// The same on average over seeds.
+const NOISE_OF_MEAN: f64 = 0.02;
 
 fn hits(which: Which, trace: &Trace, capacity: u64) -> f64 {
     run(which, trace, capacity, None, 1).total.percent()
 }
 
-fn never_worse(name: &str, trace: &Trace, capacities: &[u64]) {
-    for capacity in capacities.iter().filter(|capacity| **capacity < trace.items.len() as u64) {
-        let (ours, theirs) = (hits(Which::Ours, trace, *capacity), hits(Which::S3Fifo, trace, *capacity));
-        println!("{name:>12} {capacity:>6}  ours {ours:6.2}  s3-fifo {theirs:6.2}  {:+.2}", ours - theirs);
-        assert!(ours >= theirs - NOISE, "{name} at {capacity}: ours {ours:.2}, s3-fifo {theirs:.2}");
+/// What the bound on the passes for one victim costs in a loop that is hardly longer than the cache: there nearly all that
+/// is kept was asked for, and S3-FIFO looks through all of it for each victim.
+const PASSES_COST: f64 = 1.0;
+
+/// Compares the same trace made of several seeds at one size after the other.
+fn never_worse(name: &str, traces: &[Trace], capacities: &[u64]) {
+    for capacity in capacities {
+        let traces: Vec<&Trace> = traces.iter().filter(|trace| *capacity < trace.items.len() as u64).collect();
+        let [ours, theirs] = [Which::Ours, Which::S3Fifo]
+            .map(|which| traces.iter().map(|trace| hits(which, trace, *capacity)).collect());
+        let (ours, theirs): (Vec<f64>, Vec<f64>) = (ours, theirs);
+        let more = ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs);
+        let worst = more.clone().fold(f64::INFINITY, f64::min);
+        let mean = |figures: &[f64]| figures.iter().sum::<f64>() / figures.len() as f64;
+        let (ours, theirs) = (mean(&ours), mean(&theirs));
+        if traces.is_empty() {
+            continue;
+        }
+        println!(
+            "{name:>12} {capacity:>6}  ours {ours:6.2}  s3-fifo {theirs:6.2}  mean {:+.3}  worst {worst:+.3}",
+            ours - theirs
+        );
+        assert!(worst >= -NOISE, "{name} at {capacity}: {worst:+.3}");
+        assert!(ours - theirs >= -NOISE_OF_MEAN, "{name} at {capacity}: {:+.3} on average", ours - theirs);
     }
 }
 
@@ -49,41 +72,56 @@ fn stack(accesses: usize, seed: u64) -> Trace {
     Trace::of_numbers(asked)
 }
 
+fn never_worse_on_made_ones(seeds: u64, accesses: usize, items: usize, capacities: &[u64]) {
+    for kind in Kind::ALL {
+        let traces: Vec<Trace> = (1..=seeds).map(|seed| make(kind, accesses, items, seed)).collect();
+        never_worse(kind.as_str(), &traces, capacities);
+    }
+    let stacks: Vec<Trace> = (1..=seeds).map(|seed| stack(accesses / 2, seed)).collect();
+    never_worse("stack", &stacks, capacities);
+}
+
 #[test]
 fn made_traces_are_answered_no_worse_than_by_s3_fifo() {
-    for kind in Kind::ALL {
-        never_worse(kind.as_str(), &make(kind, 100_000, 10_000, 1), &[100, 1000, 5000]);
-    }
-    never_worse("short loop", &make(Kind::Loop, 50_000, 1011, 1), &[500, 1000]);
-    never_worse("recency", &recency(30_000), &[200, 1000, 5000]);
-    never_worse("stack", &stack(60_000, 1), &[100, 1000]);
+    never_worse_on_made_ones(2, 60_000, 10_000, &[100, 1000, 5000]);
+    let short_loop = make(Kind::Loop, 50_000, 1011, 1);
+    never_worse("short loop", std::slice::from_ref(&short_loop), &[500]);
+    let (ours, theirs) = (hits(Which::Ours, &short_loop, 1000), hits(Which::S3Fifo, &short_loop, 1000));
+    println!("  short loop   1000  ours {ours:6.2}  s3-fifo {theirs:6.2}");
+    assert!(ours >= theirs - PASSES_COST, "short loop at 1000: ours {ours:.2}, s3-fifo {theirs:.2}");
+    never_worse("recency", &[recency(30_000)], &[200, 1000, 5000]);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn at_all_sizes_and_with_five_seeds_made_traces_are_answered_no_worse_than_by_s3_fifo() {
+    never_worse_on_made_ones(5, 200_000, 25_000, &[100, 200, 500, 1000, 2000, 5000, 10_000, 15_000]);
 }
 
 #[test]
 fn what_is_all_recency_gets_most_of_the_cache() {
-    let (trace, capacity) = (stack(100_000, 2), 500);
+    let (trace, capacity) = (stack(200_000, 2), 500);
     let (ours, s3_fifo) = (hits(Which::Ours, &trace, capacity), hits(Which::S3Fifo, &trace, capacity));
     assert!(ours > s3_fifo + 3.0, "ours {ours:.2}, s3-fifo {s3_fifo:.2}");
-    assert!(hits(Which::Ours, &recency(30_000), 500) > 30.0, "s3-fifo has 17, lru 33");
+    assert!(hits(Which::Ours, &recency(60_000), 500) > 30.0, "s3-fifo has 17, lru 33");
 }
 
 #[test]
 fn recorded_traces_are_answered_as_well_as_promised() {
-    let Some(folder) = std::env::var_os("ARXOSRT_TRACES") else {
-        println!("ARXOSRT_TRACES is not set: recorded traces were not run");
-        return;
-    };
-    let Some(web) = recorded(Path::new(&folder), "web12") else { return };
-    never_worse("web12", &web, &[100, 200, 500, 1000, 2000, 5000, 10_000]);
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/traces");
+    let folder = std::env::var_os("ARXOSRT_TRACES").map_or_else(beside, PathBuf::from);
+    let Some(web) = recorded(&folder, "web12") else { return };
+    never_worse("web12", std::slice::from_ref(&web), &[100, 200, 500, 1000, 2000, 5000, 10_000]);
     assert!(hits(Which::Ours, &web, 1000) >= 68.8);
 
-    let Some(orm) = recorded(Path::new(&folder), "orm-busy") else { return };
-    never_worse("orm-busy", &orm, &[100, 500, 1000, 2000, 5000, 10_000, 20_000]);
+    let Some(orm) = recorded(&folder, "orm-busy") else { return };
+    never_worse("orm-busy", std::slice::from_ref(&orm), &[100, 500, 1000, 2000, 5000, 10_000, 20_000]);
     assert!(hits(Which::Ours, &orm, 2000) >= 81.8);
     // Bits 27 to 31 are what kind of object a key names.
     let classes = Classes::parse("bits:27-31%3;high=2;medium=1").unwrap();
     let by_class = run(Which::Ours, &orm, 500, Some(&classes), 1);
     let high = by_class.classes[Class::High as usize].percent();
+    println!("orm-busy at 500 with classes: {:.2} in all, {high:.2} of the high class", by_class.total.percent());
     assert!(by_class.total.percent() >= 72.0, "{:.2} in all", by_class.total.percent());
     assert!(high >= 80.0, "{high:.2} of the high class");
 }

@@ -34,8 +34,9 @@ use super::strategy::{Strategies, Strategy, StrategyId};
 /// empty the cache.
 const ENTRY_PERCENT_MAX: u64 = 25;
 
-/// The same for an entry that was loaded ahead.
-const PRELOADED_PERCENT_MAX: u64 = PROBATION_PERCENT / 2;
+/// The same for an entry that was loaded ahead: all that such entries have. A floor with all its objects may be as large as
+/// that, and is what loading ahead is for.
+const PRELOADED_PERCENT_MAX: u64 = PROBATION_PERCENT;
 
 /// What an entry takes besides its value and id, as measured with two tags: what [`Settings::entry_overhead`] should be
 /// where memory matters.

@@ -8,10 +8,10 @@
 //!
 //! **How large the small queue is** follows from what would have been hits. A key that is asked for again soon after it
 //! left the small queue would have been one if that queue had been a little larger; one that left the main queue lately,
-//! if that one had been. Each moves the border a little, those of the main queue somewhat more; below the tenth that is
-//! the least the small queue gets, the balance is still kept, as a margin against noise. Nothing is moved until both
-//! queues have been full for a while. So work that is all recency gets a queue that is nearly all of the cache, and
-//! other work gets S3-FIFO; that it is never less is what `replay` measures.
+//! if that one had been. The balance of the two is kept, those of the main queue counting somewhat more, and as long as it
+//! says little ([`DOUBT_PERCENT`]) the border stays at the tenth: the cache is then S3-FIFO as published, and never worse
+//! than that by more than what settling costs. Beyond, the border follows. Nothing is counted until both queues have been
+//! full for a while. So work that is all recency gets a queue that is nearly all of the cache; `replay` measures both.
 //!
 //! **Priority and size are credit.** An entry that enters the main queue, or is asked for there, gets laps: times that it
 //! is spared though nobody asked. What is of high priority also proves itself by one ask instead of two. A lap is used up by being spared, so whatever nobody asks for is gone after at most `3 + LAPS_MAX` passes,
@@ -42,10 +42,14 @@ const SMALL_PERCENT_MAX: u64 = 80;
 /// What left a queue while no more of it than this share of the room did is what a somewhat larger one would still have.
 const SOON_PERCENT: u64 = 20;
 
-/// The border is kept in quarters of a byte, and moved by so many quarters of an average entry's weight.
+/// What speaks for the one or the other is counted in quarters of a byte: so many quarters of an average entry's weight.
 const QUARTERS: u64 = 4;
 const UP: u64 = 2;
 const DOWN: u64 = 3;
+
+/// The border stays at the least until so much of the room more spoke for a larger small queue. One run through many
+/// items that overlaps an earlier one is worth half of that.
+const DOUBT_PERCENT: u64 = 60;
 
 /// The border is not moved before so much of the room has left the main queue, or else the small one, which shows that the
 /// main one will not fill.
@@ -75,8 +79,8 @@ pub(super) struct Queues {
     main: Chain<BY_PLACE>,
     probation: Chain<BY_PLACE>,
     ghost: Ghost,
-    /// What the small queue is to have in quarters of a byte, before the least is given to it.
-    border: u64,
+    /// How much more spoke for a larger small queue than for a smaller one, in quarters of a byte.
+    balance: u64,
 }
 
 impl Queues {
@@ -88,7 +92,7 @@ impl Queues {
             main: Chain::new(),
             probation: Chain::new(),
             ghost: Ghost::new(small_reach, percent(bytes_max, SOON_PERCENT).max(1)),
-            border: percent(bytes_max, SMALL_PERCENT_MIN) * QUARTERS,
+            balance: 0,
         }
     }
 
@@ -242,7 +246,8 @@ impl Queues {
 
     /// What the small queue is to have.
     fn small_share(&self) -> u64 {
-        (self.border / QUARTERS).max(percent(self.bytes_max, SMALL_PERCENT_MIN)).max(1)
+        let beyond_doubt = (self.balance / QUARTERS).saturating_sub(percent(self.bytes_max, DOUBT_PERCENT));
+        (percent(self.bytes_max, SMALL_PERCENT_MIN) + beyond_doubt).max(1)
     }
 
     /// Moves the border by what came back.
@@ -253,10 +258,10 @@ impl Queues {
         if !is_settled || recalled.bytes_since >= percent(self.bytes_max, SOON_PERCENT).max(1) {
             return;
         }
-        let border_max = percent(self.bytes_max, SMALL_PERCENT_MAX) * QUARTERS;
+        let most = percent(self.bytes_max, DOUBT_PERCENT + SMALL_PERCENT_MAX - SMALL_PERCENT_MIN) * QUARTERS;
         match recalled.was {
-            Was::Small => self.border = (self.border + UP * mean).min(border_max),
-            Was::Main => self.border = self.border.saturating_sub(DOWN * mean),
+            Was::Small => self.balance = (self.balance + UP * mean).min(most),
+            Was::Main => self.balance = self.balance.saturating_sub(DOWN * mean),
             Was::Wanted => {}
         }
     }

@@ -76,6 +76,14 @@ pub enum Made {
     Loop,
     /// Few get most, and others after a while.
     Shift,
+    /// A few times in a short while, and never again.
+    Burst,
+    /// Half of them once, the others as with zipf.
+    Once,
+    /// A few in use, and long runs through many.
+    Desk,
+    /// Like a database: lately used, Zipf and runs.
+    Oltp,
 }
 
 /// Which policy.
@@ -130,6 +138,10 @@ impl Made {
             Made::Scan => Kind::Scan,
             Made::Loop => Kind::Loop,
             Made::Shift => Kind::Shift,
+            Made::Burst => Kind::Burst,
+            Made::Once => Kind::Once,
+            Made::Desk => Kind::Desk,
+            Made::Oltp => Kind::Oltp,
         }
     }
 }

@@ -29,8 +29,9 @@ pub const SIGNALS_MAX: usize = 4096;
 /// The part of `bytes_max` that is for loads under way: one of so many parts.
 const LOADS_SHARE: u64 = 8;
 
-/// A shard is not made smaller than this by having more of them: it bounds the largest entry.
-const SHARD_BYTES_LEAST: u64 = 32 << 20;
+/// A shard is not made smaller than this by having more of them. It bounds the largest entry: floors of 5 MB are real, and
+/// one that is loaded ahead may have a tenth of a shard.
+const SHARD_BYTES_LEAST: u64 = 48 << 20;
 
 /// One of so many loads at a time may be for what nobody waits for.
 const AHEAD_SHARE: usize = 4;
@@ -149,7 +150,7 @@ impl Cache {
         let strategies = Arc::new(strategies);
         let generations = Generations::new(seed);
         let for_loads = settings.bytes_max / LOADS_SHARE;
-        let held = Settings { bytes_max: settings.bytes_max - for_loads, entry_overhead: ENTRY_OVERHEAD };
+        let held = held(settings.bytes_max);
         let (signals, heard) = mpsc::channel(SIGNALS_MAX);
         let inner = Inner {
             local: Shards::new(held, shards(held.bytes_max), strategies.clone(), generations.clone(), seed),
@@ -284,9 +285,38 @@ impl Inner {
     }
 }
 
+/// What is left for entries.
+fn held(bytes_max: u64) -> Settings {
+    Settings { bytes_max: bytes_max - bytes_max / LOADS_SHARE, entry_overhead: ENTRY_OVERHEAD }
+}
+
 /// As many shards as give no entry less room than it should have, one below the next power of two.
 fn shards(bytes_max: u64) -> usize {
     let most = std::thread::available_parallelism().map_or(1, usize::from) * 4;
     let count = usize::try_from(bytes_max / SHARD_BYTES_LEAST).unwrap_or(usize::MAX).clamp(1, most);
     1 << count.ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use arxosrt_core::cache::{Entry, Put};
+
+    use super::*;
+
+    #[test]
+    fn large_floors_are_kept_and_loaded_ahead() {
+        let default = crate::config::cache::Cache::default().bytes_max;
+        for (bytes_max, weight) in [(default, 5_000_000), (default + (44 << 20), 5_000_000), (16 << 20, 1_100_000)] {
+            let strategies = Arc::new(Strategies::new(Strategies::known()).expect("known ones are well-formed"));
+            let id = strategies.find("floor_data").expect("it is there from the start");
+            let held = held(bytes_max);
+            let local: Shards<()> = Shards::new(held, shards(held.bytes_max), strategies, Generations::new(1), 1);
+            for source in [None, Some(1)] {
+                let captured = local.generations().capture(id, &[]);
+                let times = Entry { weight, captured, ttl_ms: 1000, soft_ms: 0, stale_ms: 0, load_cost_us: 0, source };
+                let key = Key { strategy: id, id: EntryId::new(&format!("floor:{source:?}")).expect("a short text") };
+                assert_eq!(local.put(key, Some(()), times, Mono(1)), Put::Installed, "{weight} of {bytes_max}");
+            }
+        }
+    }
 }

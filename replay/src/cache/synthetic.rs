@@ -13,11 +13,20 @@ pub enum Kind {
     Loop,
     /// The same as Zipf, with other items at the top after each twentieth of the trace.
     Shift,
+    /// A third are new items; the others are asked for again soon after they were new, and then never more.
+    Burst,
+    /// Half are items that are asked for once, half Zipf.
+    Once,
+    /// A third are for a few items, Zipf; the others run through stretches of many.
+    Desk,
+    /// Half of what a database is asked for was asked for lately, most of the rest is Zipf, some runs on.
+    Oltp,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Zipf, Kind::Scan, Kind::Loop, Kind::Shift];
+    pub const ALL: [Kind; 8] =
+        [Kind::Zipf, Kind::Scan, Kind::Loop, Kind::Shift, Kind::Burst, Kind::Once, Kind::Desk, Kind::Oltp];
 
     /// The name.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +35,10 @@ impl Kind {
             Kind::Scan => "scan",
             Kind::Loop => "loop",
             Kind::Shift => "shift",
+            Kind::Burst => "burst",
+            Kind::Once => "once",
+            Kind::Desk => "desk",
+            Kind::Oltp => "oltp",
         }
     }
 }
@@ -40,13 +53,29 @@ const SCAN_LEN: u64 = 2_000;
 /// How often what is at the top changes.
 const SHIFTS: usize = 20;
 
-/// A trace of `accesses` to `items` items, and what is scanned besides.
+/// How far back, in items that were new since, one is asked for again in a burst.
+const BURST_LEN: f64 = 600.0;
+
+/// The items of a desk that are in use, one of so many; and how long a stretch is that it runs through.
+const DESK_SHARE: usize = 50;
+const DESK_RUN: u64 = 1_000;
+
+/// How far back "lately" is for a database, in accesses.
+const LATELY: f64 = 8_000.0;
+
+/// A trace of `accesses` to `items` items, and what comes once besides.
 pub fn make(kind: Kind, accesses: usize, items: usize, seed: u64) -> Trace {
     let mut chance = Chance::new(seed);
     let items = items.max(1);
-    let zipf = Zipf::new(if kind == Kind::Loop { 1 } else { items });
-    let mut scanned = items as u64;
-    let mut scan_left = 0;
+    let zipf = Zipf::new(match kind {
+        Kind::Loop | Kind::Burst => 1,
+        Kind::Desk => items / DESK_SHARE + 1,
+        Kind::Zipf | Kind::Scan | Kind::Shift | Kind::Once | Kind::Oltp => items,
+    });
+    // Numbers from here on are not those of ranks.
+    let mut fresh = items as u64;
+    let mut run = Run::default();
+    let mut asked: Vec<u64> = Vec::new();
     let numbers = (0..accesses).map(|at| match kind {
         Kind::Zipf => zipf.rank(&mut chance),
         Kind::Loop => (at % items) as u64,
@@ -55,18 +84,68 @@ pub fn make(kind: Kind, accesses: usize, items: usize, seed: u64) -> Trace {
             (zipf.rank(&mut chance) + shift as u64) % items as u64
         }
         Kind::Scan => {
-            if scan_left == 0 && chance.below(SCAN_EVERY) == 0 {
-                scan_left = SCAN_LEN;
+            if run.left == 0 && chance.below(SCAN_EVERY) == 0 {
+                run = Run { next: fresh, left: SCAN_LEN };
+                fresh += SCAN_LEN;
             }
-            if scan_left == 0 {
+            run.next().unwrap_or_else(|| zipf.rank(&mut chance))
+        }
+        Kind::Burst => {
+            let is_new = chance.below(3) == 0;
+            fresh += u64::from(is_new);
+            let back = if is_new { 0 } else { (chance.part().powi(2) * BURST_LEN) as u64 };
+            fresh.saturating_sub(back)
+        }
+        Kind::Once => {
+            if chance.below(2) == 0 {
                 return zipf.rank(&mut chance);
             }
-            scan_left -= 1;
-            scanned += 1;
-            scanned
+            fresh += 1;
+            fresh
+        }
+        Kind::Desk => {
+            if chance.below(3) == 0 {
+                return zipf.rank(&mut chance);
+            }
+            run.next().unwrap_or_else(|| {
+                run = Run { next: fresh + chance.below(items as u64), left: DESK_RUN };
+                run.next
+            })
+        }
+        Kind::Oltp => {
+            let number = match chance.below(20) {
+                0..10 if !asked.is_empty() => {
+                    let back = (chance.part().powi(4) * LATELY) as usize;
+                    asked[asked.len().saturating_sub(1 + back)]
+                }
+                0..17 => zipf.rank(&mut chance),
+                _ => run.next().unwrap_or_else(|| {
+                    run = Run { next: fresh + chance.below(items as u64), left: DESK_RUN };
+                    run.next
+                }),
+            };
+            asked.push(number);
+            number
         }
     });
     Trace::of_numbers(numbers)
+}
+
+/// Numbers one after the other.
+#[derive(Default)]
+struct Run {
+    next: u64,
+    left: u64,
+}
+
+impl Iterator for Run {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.left = self.left.checked_sub(1)?;
+        self.next += 1;
+        Some(self.next - 1)
+    }
 }
 
 /// Ranks by their share, found by bisection.

@@ -66,7 +66,7 @@ impl fmt::Display for Name {
 pub enum BadTrace {
     /// This line, counted from 1, is not what the format wants, which is said here.
     Line(usize, &'static str),
-    /// A file of keys of 32 bits has this many bytes, which is no multiple of 4.
+    /// A file of keys of 32 bits has this many bytes, which is no multiple of 4: the last key is cut off.
     Odd(usize),
     /// There is no access in it.
     Empty,
@@ -76,7 +76,7 @@ impl fmt::Display for BadTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BadTrace::Line(number, wanted) => write!(f, "line {number} is not `{wanted}`"),
-            BadTrace::Odd(bytes) => write!(f, "keys of 4 bytes each do not make {bytes} bytes"),
+            BadTrace::Odd(bytes) => write!(f, "the key at byte {} has {} of 4 bytes", bytes / 4 * 4, bytes % 4),
             BadTrace::Empty => write!(f, "there is no access in it"),
         }
     }

@@ -120,7 +120,7 @@ fn what_is_secret_or_too_heavy_is_not_kept() {
     let entry = heavy(&bench, 251);
     assert_eq!(bench.local.put(plan.clone(), Some(2), entry, bench.now), Put::TooLarge);
     assert!(!bench.has(&plan), "what it would have replaced is out of date");
-    let entry = Entry { source: Some(1), ..heavy(&bench, 51) };
+    let entry = Entry { source: Some(1), ..heavy(&bench, 101) };
     assert_eq!(bench.local.put(plan, Some(3), entry, bench.now), Put::TooLarge);
     assert_eq!(bench.local.len(), 0);
 }

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let outcome = match words[..] {
         ["floor-server", port, manner] => serve_floor(port, manner),
         ["cache", ref rest @ ..] => cache::run(rest),
+        ["cache-http", ref rest @ ..] => cache::run_http(rest),
         ["cache-alone", ref rest @ ..] => cache::measure(rest),
         _ => run::run(&Options::parse()),
     };

@@ -7,7 +7,11 @@
 //! Ours pays for more in this than the others do: statistics per strategy, a life time, and generations by which what was
 //! loaded before an invalidation is refused.
 
+mod http;
+mod pause;
 mod rival;
+
+pub use http::run as run_http;
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -74,6 +78,7 @@ pub fn run(words: &[&str]) -> io::Result<()> {
             memory / ours[2],
         );
     }
+    pause::run(is_quick);
     Ok(())
 }
 

@@ -61,28 +61,32 @@ pub trait ReadThrough: Sync {
 
 type Foyer = foyer_memory::Cache<Key, Value>;
 
-/// As many shards as the daemon has.
-const SHARDS: usize = 16;
+/// As many shards as the daemon has at its defaults.
+const SHARDS: usize = 4;
 
 /// With a strategy, a life time and statistics, as in the daemon.
 struct Ours(Shards<Value>);
 
 impl Ours {
     fn new(entries: usize) -> Ours {
-        let strategy = Strategy {
-            name: "floor_data".into(),
-            ttl_ms: 3_600_000,
-            priority: Priority::High,
-            items_max: u64::MAX,
-            stale_ms: 0,
-            negative_ms: 0,
-            is_sensitive: false,
-            is_preloaded: true,
-        };
-        let strategies = Strategies::new(vec![strategy]).expect("one name is no name twice");
         let settings = Settings { bytes_max: entries as u64, entry_overhead: 0 };
-        Ours(Shards::new(settings, SHARDS, Arc::new(strategies), Generations::new(1), 1))
+        Ours(Shards::new(settings, SHARDS, strategies(), Generations::new(1), 1))
     }
+}
+
+/// One, of high priority and without a bound of its own.
+pub(super) fn strategies() -> Arc<Strategies> {
+    let strategy = Strategy {
+        name: "floor_data".into(),
+        ttl_ms: 3_600_000,
+        priority: Priority::High,
+        items_max: u64::MAX,
+        stale_ms: 0,
+        negative_ms: 0,
+        is_sensitive: false,
+        is_preloaded: true,
+    };
+    Arc::new(Strategies::new(vec![strategy]).expect("one name is no name twice"))
 }
 
 impl ReadThrough for Ours {
