@@ -19,6 +19,11 @@ impl Building {
         self.resources.get(resource).is_some()
     }
 
+    /// Whether there is such a document: not deleted, and in memory.
+    pub fn has_document(&self, resource: &ResourceId) -> bool {
+        self.resources.get(resource).is_some_and(|held| held.doc().value().is_some())
+    }
+
     /// A resource's document, if the building has it.
     pub fn document(&self, resource: &ResourceId) -> Option<DocumentView> {
         self.resources.get(resource).map(|held| held.view(resource))

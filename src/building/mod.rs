@@ -50,7 +50,7 @@ use self::rooms::Rooms;
 pub use self::rooms::{Gap, Missed};
 pub use self::settings::{EditSettings, LockSettings, Settings};
 use self::soft::Soft;
-pub use self::unwritten::Unwritten;
+pub use self::unwritten::{Agreed, Unwritten};
 pub use self::view::BLOCKERS_SHOWN_MAX;
 use crate::id::{BuildingId, IdMap, ResourceId, RoomId, SessionId, UserId};
 use crate::lock::guard::{Guard, Guards};

@@ -8,6 +8,7 @@ use std::ops::Bound;
 
 use super::Building;
 use super::resources::Resource;
+use crate::edit::change::Doc;
 use crate::edit::rules::ResourceKind;
 use crate::edit::value::Value;
 use crate::id::{ResourceId, RoomId};
@@ -18,6 +19,31 @@ pub struct Unwritten<'a> {
     /// The resource.
     pub resource: &'a ResourceId,
     held: &'a Resource,
+}
+
+/// A document as it is at one moment, to be made into text where that holds nobody up.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    doc: Doc,
+    version: u64,
+    floor: Option<RoomId>,
+}
+
+impl Agreed {
+    /// The floor in whose folder it belongs, as [`Unwritten::floor`] says it. A deleted one belongs nowhere.
+    pub fn floor(&self) -> Option<&RoomId> {
+        self.floor.as_ref().filter(|_| self.doc.value().is_some())
+    }
+
+    /// What it takes in memory, in bytes.
+    pub fn weight(&self) -> usize {
+        size_of::<Agreed>() + self.doc.value().map_or(0, Value::weight)
+    }
+
+    /// The document as JSON text, with its version; none when it is deleted.
+    pub fn into_text(self) -> Option<String> {
+        text(self.doc, self.version)
+    }
 }
 
 impl Unwritten<'_> {
@@ -38,22 +64,37 @@ impl Unwritten<'_> {
 
     /// The floor in whose folder it belongs: the one it names, else the one where it was edited.
     pub fn floor(&self) -> Option<RoomId> {
-        if self.kind() == ResourceKind::Floor {
-            return RoomId::new(self.resource.as_str()).ok();
-        }
-        let stated = self.held.doc().at("/floor_id").and_then(Value::as_text);
-        stated.and_then(|floor| RoomId::new(floor).ok()).or_else(|| self.held.rooms.first().cloned())
+        floor(self.resource, self.held)
     }
 
     /// The document as JSON text, with its version; none when it is deleted.
     pub fn document(&self) -> Option<String> {
-        self.held.view(self.resource).document
+        text(self.held.doc().clone(), self.held.version())
     }
 }
 
 impl Building {
+    /// A document as it is now, if the building has it.
+    pub fn agreed(&self, resource: &ResourceId) -> Option<Agreed> {
+        let held = self.resources.get(resource)?;
+        Some(Agreed { doc: held.doc().clone(), version: held.version(), floor: floor(resource, held) })
+    }
+
     /// The documents that the origin has not got yet, in order of id.
     pub fn unwritten(&self, from: Bound<ResourceId>) -> impl Iterator<Item = Unwritten<'_>> {
         self.resources.behind_from(from).map(|(resource, held)| Unwritten { resource, held })
     }
+}
+
+fn floor(resource: &ResourceId, held: &Resource) -> Option<RoomId> {
+    if held.kind() == ResourceKind::Floor {
+        return RoomId::new(resource.as_str()).ok();
+    }
+    let stated = held.doc().at("/floor_id").and_then(Value::as_text);
+    stated.and_then(|floor| RoomId::new(floor).ok()).or_else(|| held.rooms.first().cloned())
+}
+
+fn text(mut doc: Doc, version: u64) -> Option<String> {
+    doc.put_member("version", Value::Number(version.into()));
+    doc.value().map(Value::to_json)
 }

@@ -70,6 +70,13 @@ pub(super) struct Held {
 #[derive(Debug)]
 struct Hold(Arc<Generation>);
 
+/// Tags that were raised together, each with what it was and what it is since, with nothing in between.
+#[derive(Debug)]
+pub struct Raised {
+    renewed: SmallVec<[(Arc<Generation>, Hold); 4]>,
+    count: u64,
+}
+
 impl Generations {
     /// Nothing has been raised yet. Tags come from outside, so the `seed` should be a secret.
     pub fn new(seed: u64) -> Generations {
@@ -101,6 +108,23 @@ impl Generations {
         let Some(generation) = self.0.part(tag).remove(tag) else { return 0 };
         generation.is_over.store(true, Ordering::Release);
         u64::from(generation.entries.load(Ordering::Relaxed))
+    }
+
+    /// The same for several tags, for one who knows what has changed and brings up to date what was captured before: see
+    /// [`Captured::carried`].
+    pub fn raise(&self, tags: &[Tag]) -> Raised {
+        let mut raised = Raised { renewed: SmallVec::new(), count: 0 };
+        for tag in tags {
+            let mut part = self.0.part(tag);
+            // What nobody holds, nobody can bring up to date.
+            let Some(old) = part.get_mut(tag) else { continue };
+            let new = self.0.generation(tag);
+            let old = std::mem::replace(old, new.clone());
+            old.is_over.store(true, Ordering::Release);
+            raised.count += u64::from(old.entries.load(Ordering::Relaxed));
+            raised.renewed.push((old, Hold(new)));
+        }
+        raised
     }
 
     /// Everything of a strategy is out of date.
@@ -140,15 +164,34 @@ impl Table {
             generation.holders.fetch_add(1, Ordering::AcqRel);
             return Hold(generation.clone());
         }
-        let generation = Arc::new(Generation {
+        let generation = self.generation(tag);
+        part.insert(tag.clone(), generation.clone());
+        Hold(generation)
+    }
+
+    /// A new one, with a holder.
+    fn generation(self: &Arc<Table>, tag: &Tag) -> Arc<Generation> {
+        Arc::new(Generation {
             tag: tag.clone(),
             table: self.clone(),
             is_over: AtomicBool::new(false),
             holders: AtomicU32::new(1),
             entries: AtomicU32::new(0),
-        });
-        part.insert(tag.clone(), generation.clone());
-        Hold(generation)
+        })
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Hold {
+        self.holders.fetch_add(1, Ordering::AcqRel);
+        Hold(self.0.clone())
+    }
+}
+
+impl Raised {
+    /// How many entries had any of the tags; one that had several counts for each.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 }
 
@@ -178,6 +221,19 @@ impl Captured {
     /// Nothing that was captured has been raised since.
     pub fn is_current(&self) -> bool {
         self.generations.is_current(self.strategy, &self.held)
+    }
+
+    /// As if it had been captured right after tags were raised: for a value that has, or will have, what they were raised
+    /// for. None if anything else of it was raised since it was captured, or any of those tags before.
+    pub fn carried(self, raised: &Raised) -> Option<Captured> {
+        let Captured { generations, strategy, held: Held { epoch, tags } } = self;
+        let carry = |hold: Hold| {
+            let renewed = raised.renewed.iter().find(|(old, _)| Arc::ptr_eq(old, &hold.0));
+            renewed.map_or(hold, |(_, new)| new.clone())
+        };
+        let tags = tags.into_vec().into_iter().map(carry).collect();
+        let carried = Captured { generations, strategy, held: Held { epoch, tags } };
+        carried.is_current().then_some(carried)
     }
 
     /// What strategy it was captured for.
@@ -263,6 +319,34 @@ mod tests {
         assert_eq!(generations.tags(), 1, "the end of the old one does not take the young one away");
         drop(young);
         assert_eq!(generations.tags(), 0);
+    }
+
+    #[test]
+    fn what_is_brought_up_to_date_goes_on_unless_something_else_was_raised() {
+        let generations = Generations::new(1);
+        let tags = [tag("objects:1"), tag("floor:1")];
+        let capture = || generations.capture(PLANS, &tags);
+        let raise = || generations.raise(&[tag("objects:1"), tag("nobody's")]);
+
+        let carried = capture().carried(&raise()).expect("nothing else was raised");
+        assert!(carried.is_current());
+        let carried = carried.carried(&raise()).expect("and once more");
+        generations.bump(&tag("objects:1"));
+        assert!(!carried.is_current(), "what is raised later counts");
+
+        let (before, between) = (capture(), capture());
+        generations.bump(&tag("objects:1"));
+        assert!(before.carried(&raise()).is_none(), "raised by somebody else before");
+        generations.bump(&tag("floor:1"));
+        assert!(between.carried(&raise()).is_none(), "another tag of it");
+        let (before, raised) = (capture(), raise());
+        generations.bump(&tag("objects:1"));
+        assert!(before.carried(&raised).is_none(), "raised by somebody else since");
+        let (before, raised) = (capture(), raise());
+        generations.bump_all();
+        assert!(before.carried(&raised).is_none(), "everything was");
+        drop(raised);
+        assert_eq!(generations.tags(), 0, "nobody holds anything");
     }
 
     #[test]

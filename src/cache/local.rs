@@ -279,6 +279,26 @@ impl<V: Clone> Local<V> {
         Some(self.summary(self.arena.at(number), now))
     }
 
+    /// The value that [`Local::get`] would serve; asking this way counts for nothing, not as the first use either.
+    pub fn current(&self, key: &Key, now: Mono) -> Option<Hit<V>> {
+        self.current_hashed(short(self.hasher.hash_one(key)), key, now)
+    }
+
+    pub(super) fn current_hashed(&self, hash: u32, key: &Key, now: Mono) -> Option<Hit<V>> {
+        let number = self.index.find(hash, |number| self.arena.at(number).is(key))?;
+        let node = self.arena.at(number);
+        let is_served = matches!(node.phase(now), Phase::Fresh | Phase::Soft);
+        let is_current = is_served && self.generations.is_current(key.strategy, &node.held);
+        let value = node.value.as_ref().filter(|_| is_current)?;
+        Some(Hit {
+            value: value.clone(),
+            age_ms: node.age_ms(now),
+            left_ms: node.ends.since(now),
+            load_cost_us: node.load_cost_us,
+            first_use_of: node.source,
+        })
+    }
+
     /// Entries from slot `from` on, at most `limit`, and where to go on if there may be more. An entry that stays is
     /// listed once; one that comes or goes meanwhile, perhaps.
     pub fn page(&self, from: u32, limit: usize, filter: &Filter, now: Mono) -> (Vec<Summary>, Option<u32>) {

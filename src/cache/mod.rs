@@ -27,7 +27,7 @@ pub mod stats;
 pub mod strategy;
 
 pub use entry::{Entry, Found, Hit, Place, Put, Summary, USES_MAX};
-pub use generation::{Captured, Generations};
+pub use generation::{Captured, Generations, Raised};
 pub use key::{BadKey, ENTRY_ID_BYTES_MAX, EntryId, Key, TAGS_MAX, Tag};
 pub use local::{ENTRY_OVERHEAD, Filter, Local, Settings};
 pub use queues::{LAPS_MAX, PASSES_MAX, PROBATION_MS, PROBATION_PERCENT};

@@ -10,8 +10,11 @@
 //! that ends at a colon or at the end. Of a floor that it does not know every part up to a colon might be the floor, and
 //! the value is tagged with each: whoever invalidates floor `1` reaches `floor:1:page:2`, and never `floor:10`.
 //!
-//! An edit makes everything invalid that is about the floors it touches, and everything about the building as a whole
-//! ([`about_all_floors`]): what else a value was made of only its origin knows.
+//! A floor has **parts**: its own document with the grid, its objects, and its routes. `floor_data` and
+//! `grid_calibration` are made of the first, lists of `object_data` and `route_data` of one of the others, and of any
+//! other strategy only its origin knows what its values are made of: of all three. An edit makes invalid what is made of
+//! the part that it touches, on each of its floors, the thing by itself, and everything about the building as a whole
+//! ([`about_all_floors`]). Of a floor that the directory does not know all parts are one.
 
 use std::sync::Arc;
 
@@ -24,6 +27,50 @@ use super::key::{EntryId, TAGS_MAX, Tag};
 
 /// The strategy whose ids are floors as they are.
 const BY_FLOOR: &str = "floor_data";
+
+/// A part of a floor, which changes without the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The floor's own document, and the grid in it.
+    Document,
+    /// The objects on it.
+    Objects,
+    /// The routes on it.
+    Routes,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 3] = [Part::Document, Part::Objects, Part::Routes];
+
+    /// The strategy that keeps a floor's list of these, and each of them under its own id.
+    pub fn listed_in(self) -> Option<&'static str> {
+        match self {
+            Part::Document => None,
+            Part::Objects => Some("object_data"),
+            Part::Routes => Some("route_data"),
+        }
+    }
+
+    fn tag(self, floor: &RoomId) -> Tag {
+        let prefix = match self {
+            Part::Document => "document:",
+            Part::Objects => "objects:",
+            Part::Routes => "routes:",
+        };
+        Tag::prefixed(prefix, floor.as_str())
+    }
+
+    /// What a strategy's values about a floor are made of.
+    fn of(strategy: &str) -> &'static [Part] {
+        match strategy {
+            BY_FLOOR | "grid_calibration" => &[Part::Document],
+            "object_data" => &[Part::Objects],
+            "route_data" => &[Part::Routes],
+            _ => &Part::ALL,
+        }
+    }
+}
 
 /// How many parts of an id may be the floor that the directory does not know.
 const GUESSES_MAX: usize = 6;
@@ -49,9 +96,20 @@ pub fn about_all_floors(building: &BuildingId) -> Tag {
     Tag::prefixed("floors-of:", building.as_str())
 }
 
-/// What an edit of a thing makes invalid: the thing itself, all about its floors and about the building as a whole.
-pub fn touched(building: &BuildingId, floors: &[RoomId], resource: &ResourceId) -> SmallVec<[Tag; 4]> {
-    let mut tags: SmallVec<[Tag; 4]> = floors.iter().map(Tag::floor).collect();
+/// What an edit makes invalid: a part of each floor that the thing is or was on, the thing itself, and all about the
+/// building as a whole. Without a part it is all about the floors: one has come or gone.
+pub fn touched(
+    building: &BuildingId,
+    floors: &[RoomId],
+    part: Option<Part>,
+    resource: &ResourceId,
+    directory: &Directory,
+) -> SmallVec<[Tag; 4]> {
+    let of_floor = |floor: &RoomId| match part.filter(|_| directory.floor(floor).is_some()) {
+        Some(part) => part.tag(floor),
+        None => Tag::floor(floor),
+    };
+    let mut tags: SmallVec<[Tag; 4]> = floors.iter().map(of_floor).collect();
     tags.push(Tag::resource(resource));
     tags.push(about_all_floors(building));
     tags
@@ -76,31 +134,33 @@ pub fn home_of_building(building: &BuildingId, directory: &Directory) -> Arc<str
 /// Where a value belongs.
 pub fn place(strategy: &str, id: &EntryId, directory: &Directory) -> Placed {
     let text = id.as_str();
-    if let Some(placed) = known(text, directory) {
+    if let Some(placed) = known(strategy, text, directory) {
         return placed;
     }
     if strategy == BY_FLOOR {
         let floor = text.strip_prefix("floor:").filter(|floor| !floor.is_empty()).unwrap_or(text);
-        return on_floor(floor, directory);
+        return on_floor(strategy, floor, directory);
     }
     match text.split_once(':') {
-        Some(("floor", floor)) if !floor.is_empty() => on_floor(floor, directory),
+        Some(("floor", floor)) if !floor.is_empty() => on_floor(strategy, floor, directory),
         Some(("building", building)) if !building.is_empty() => in_building(building, directory),
         _ => alone(strategy, id),
     }
 }
 
 /// A thing that the directory knows.
-fn known(text: &str, directory: &Directory) -> Option<Placed> {
+fn known(strategy: &str, text: &str, directory: &Directory) -> Option<Placed> {
     let resource = ResourceId::new(text).ok()?;
     match directory.locate(&resource)? {
-        Located::Floor(floor) => Some(on_known_floor(floor, directory)),
+        Located::Floor(floor) => Some(on_known_floor(strategy, floor, directory)),
         Located::Building(room) => Some(whole(&BuildingId::of_lone_room(room))),
         Located::Item { floors, .. } => {
             let building = directory.building_of_room(floors.first()?)?;
             let mut tags: SmallVec<[Tag; 4]> = smallvec![Tag::resource(&resource), Tag::building(building)];
             tags.extend(floors.iter().take(FLOORS_MAX).map(Tag::floor));
-            if floors.len() > FLOORS_MAX {
+            // What else than itself something about a thing is made of only its origin knows.
+            let is_itself = matches!(Part::of(strategy), [Part::Objects | Part::Routes]);
+            if floors.len() > FLOORS_MAX || !is_itself {
                 tags.push(about_all_floors(building));
             }
             Some(Placed {
@@ -113,10 +173,11 @@ fn known(text: &str, directory: &Directory) -> Option<Placed> {
     }
 }
 
-fn on_known_floor(floor: &RoomId, directory: &Directory) -> Placed {
+fn on_known_floor(strategy: &str, floor: &RoomId, directory: &Directory) -> Placed {
     let building = directory.building_of_room(floor).cloned();
+    let parts = Part::of(strategy).iter().map(|part| part.tag(floor));
     Placed {
-        tags: std::iter::once(Tag::floor(floor)).chain(building.as_ref().map(Tag::building)).collect(),
+        tags: std::iter::once(Tag::floor(floor)).chain(building.as_ref().map(Tag::building)).chain(parts).collect(),
         home: home_of_floor(floor, directory),
         floor: Some(floor.clone()),
         building,
@@ -124,11 +185,11 @@ fn on_known_floor(floor: &RoomId, directory: &Directory) -> Placed {
 }
 
 /// `rest` begins with a floor.
-fn on_floor(rest: &str, directory: &Directory) -> Placed {
+fn on_floor(strategy: &str, rest: &str, directory: &Directory) -> Placed {
     let candidates = parts(rest).rev().filter_map(|part| RoomId::new(part).ok());
     for floor in candidates {
         if directory.floor(&floor).is_some() {
-            return on_known_floor(&floor, directory);
+            return on_known_floor(strategy, &floor, directory);
         }
     }
     // The whole, and as many of the shortest as may be.
@@ -186,6 +247,7 @@ fn first_part(text: &str) -> &str {
 }
 
 const _: () = assert!(GUESSES_MAX < TAGS_MAX && FLOORS_MAX + 3 <= TAGS_MAX);
+const _: () = assert!(2 + Part::ALL.len() <= TAGS_MAX);
 
 #[cfg(test)]
 mod tests {
@@ -216,14 +278,19 @@ mod tests {
 
     #[test]
     fn what_the_directory_knows_belongs_where_it_lies() {
-        check("floor_data", "hq:1", &["floor:hq:1", "building:hq"], "hq", Some("hq:1"));
-        check("object_data", "floor:hq:1", &["floor:hq:1", "building:hq"], "hq", Some("hq:1"));
-        check("object_data", "floor:hq:1:page:2", &["floor:hq:1", "building:hq"], "hq", Some("hq:1"));
-        check("object_data", "floor:hq:10", &["floor:hq:10", "building:hq"], "hq", Some("hq:10"));
+        check("floor_data", "hq:1", &["floor:hq:1", "building:hq", "document:hq:1"], "hq", Some("hq:1"));
+        let objects = ["floor:hq:1", "building:hq", "objects:hq:1"];
+        check("object_data", "floor:hq:1", &objects, "hq", Some("hq:1"));
+        check("object_data", "floor:hq:1:page:2", &objects, "hq", Some("hq:1"));
+        check("route_data", "floor:hq:10", &["floor:hq:10", "building:hq", "routes:hq:10"], "hq", Some("hq:10"));
+        let all = ["floor:hq:1", "building:hq", "document:hq:1", "objects:hq:1", "routes:hq:1"];
+        check("search_results", "floor:hq:1:doors", &all, "hq", Some("hq:1"));
         check("object_data", "door:7", &["resource:door:7", "building:hq", "floor:hq:1"], "hq", Some("hq:1"));
         let both = ["resource:stairs", "building:hq", "floor:hq:1", "floor:hq:10"];
         check("route_data", "stairs", &both, "hq", Some("hq:1"));
         check("analytics_data", "building:hq:energy", &["building:hq", "floors-of:hq"], "hq", None);
+        let of_door = ["resource:door:7", "building:hq", "floor:hq:1", "floors-of:hq"];
+        check("analytics_data", "door:7", &of_door, "hq", Some("hq:1"));
         check("analytics_data", "hq", &["building:hq", "floors-of:hq"], "hq", None);
     }
 
@@ -249,23 +316,41 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_reaches_all_that_is_about_its_floors_and_what_is_about_the_whole_building() {
+    fn an_edit_reaches_what_is_made_of_the_part_that_it_touches_and_nothing_else() {
         let house = house();
         let (hq, floor) = (BuildingId::of_lone_room(&RoomId::new("hq").unwrap()), RoomId::new("hq:1").unwrap());
-        let tags = touched(&hq, &[floor], &ResourceId::new("door:7").unwrap());
-        let is_hit = |strategy: &str, id: &str| {
-            let placed = place(strategy, &EntryId::new(id).unwrap(), &house);
-            placed.tags.iter().any(|tag| tags.contains(tag))
-        };
-        for (strategy, id) in [
+        let all = [
             ("floor_data", "hq:1"),
+            ("grid_calibration", "floor:hq:1"),
             ("object_data", "floor:hq:1:page:3"),
             ("object_data", "door:7"),
+            ("route_data", "floor:hq:1"),
             ("route_data", "stairs"),
+            ("analytics_data", "floor:hq:1"),
             ("analytics_data", "building:hq:energy"),
-        ] {
-            assert!(is_hit(strategy, id), "{strategy}:{id}");
-        }
-        assert!(!is_hit("floor_data", "hq:10") && !is_hit("object_data", "floor:hq:10"));
+            ("floor_data", "hq:10"),
+            ("object_data", "floor:hq:10"),
+        ];
+        let reached = |part, resource: &str| {
+            let tags = touched(&hq, std::slice::from_ref(&floor), part, &ResourceId::new(resource).unwrap(), &house);
+            let is_hit = |(strategy, id): &(&str, &str)| {
+                let placed = place(strategy, &EntryId::new(id).unwrap(), &house);
+                placed.tags.iter().any(|tag| tags.contains(tag))
+            };
+            all.iter().enumerate().filter(|(_, what)| is_hit(what)).map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        assert_eq!(reached(Some(Part::Document), "hq:1"), [0, 1, 6, 7]);
+        assert_eq!(reached(Some(Part::Objects), "door:7"), [2, 3, 6, 7]);
+        assert_eq!(reached(Some(Part::Objects), "door:8"), [2, 6, 7], "another one");
+        assert_eq!(reached(Some(Part::Routes), "stairs"), [4, 5, 6, 7]);
+        assert_eq!(reached(None, "hq:1"), [0, 1, 2, 3, 4, 5, 6, 7], "the floor is gone");
+    }
+
+    #[test]
+    fn of_an_unknown_floor_all_parts_are_one() {
+        let (nowhere, house) = (RoomId::new("x").unwrap(), house());
+        let building = BuildingId::of_lone_room(&nowhere);
+        let tags = touched(&building, &[nowhere], Some(Part::Objects), &ResourceId::new("o").unwrap(), &house);
+        assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["floor:x", "resource:o", "floors-of:x"]);
     }
 }

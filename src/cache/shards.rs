@@ -11,7 +11,7 @@ use foldhash::quality::FixedState;
 
 use crate::time::Mono;
 
-use super::entry::{Entry, Found, Put, Summary};
+use super::entry::{Entry, Found, Hit, Put, Summary};
 use super::generation::Generations;
 use super::key::Key;
 use super::local::{Filter, Local, Settings, short};
@@ -100,6 +100,12 @@ impl<V: Clone> Shards<V> {
     pub fn peek(&self, key: &Key, now: Mono) -> Option<Summary> {
         let hash = self.hasher.hash_one(key);
         self.shard(hash).peek_hashed(short(hash), key, now)
+    }
+
+    /// The value that would be served. Asking this way counts for nothing. See [`Local::current`].
+    pub fn current(&self, key: &Key, now: Mono) -> Option<Hit<V>> {
+        let hash = self.hasher.hash_one(key);
+        self.shard(hash).current_hashed(short(hash), key, now)
     }
 
     /// Entries from `from` on, at most `limit`, and where to go on if there may be more: a page may be short, or empty,

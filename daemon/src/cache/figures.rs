@@ -32,6 +32,7 @@ pub(super) struct Counts {
     pub load_us: Count,
     pub joined: Count,
     pub refreshes: Count,
+    pub patched: Count,
     pub stale: Count,
     pub writes: Count,
     pub refused: Count,
@@ -60,6 +61,8 @@ pub struct StrategyFigures {
     pub joined: u64,
     /// Values that were loaded anew before their time was over.
     pub refreshes: u64,
+    /// Values that were brought up to date with edits.
+    pub patched: u64,
     /// Values served after their time, because the origin failed.
     pub stale: u64,
     /// Values that clients have set.
@@ -100,6 +103,7 @@ impl StrategyFigures {
             load_us: counts.load_us.get(),
             joined: counts.joined.get(),
             refreshes: counts.refreshes.get(),
+            patched: counts.patched.get(),
             stale: counts.stale.get(),
             writes: counts.writes.get(),
             refused: counts.refused.get(),

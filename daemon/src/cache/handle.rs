@@ -1,10 +1,9 @@
 //! What the hub tells the cache.
 
-use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
-
+use super::edits::Touched;
 use super::service::Cache;
 
-/// The hub's side of the cache. Every call is a few atomic stores and never waits.
+/// The hub's side of the cache. Every call is a few look-ups and atomic stores, and never waits.
 #[derive(Clone, Default)]
 pub struct CacheHandle(Option<Cache>);
 
@@ -14,11 +13,10 @@ impl CacheHandle {
         CacheHandle(Some(cache))
     }
 
-    /// An edit of a thing is committed and about to be told: what was loaded before is out of date, so that nobody who
-    /// hears of the edit reads what was there before it.
-    pub fn touched(&self, building: &BuildingId, floors: &[RoomId], resource: &ResourceId) {
+    /// An edit of a thing is committed and about to be told: nobody who hears of it reads what was there before.
+    pub fn touched(&self, touched: Touched) {
         if let Some(cache) = &self.0 {
-            cache.touched(building, floors, resource);
+            cache.touched(touched);
         }
     }
 }

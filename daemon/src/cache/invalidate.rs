@@ -2,7 +2,7 @@
 
 use arxosrt_core::cache::place;
 use arxosrt_core::cache::{EntryId, Key, StrategyId, Tag};
-use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
+use arxosrt_core::id::{BuildingId, RoomId};
 
 use super::service::Cache;
 use super::tier::Change;
@@ -32,45 +32,52 @@ pub struct Invalidated {
 impl Cache {
     /// Makes values invalid here and on all nodes. Never waits; whoever asks after this gets nothing older.
     pub fn invalidate(&self, what: &Invalidation) -> Invalidated {
-        let (count, change) = self.invalidate_here(what);
-        self.tell(change);
+        // The shared tier first: whoever loads after it is out of date here finds nothing old there.
+        self.tell(vec![self.change(what)]);
+        let count = self.invalidate_here(what);
         self.0.flights.forgive();
         Invalidated { count }
     }
 
     /// The same for this process only: another node has said so.
-    pub fn invalidate_here(&self, what: &Invalidation) -> (u64, Vec<Change>) {
+    pub fn invalidate_here(&self, what: &Invalidation) -> u64 {
         let inner = &self.0;
         let stats_of = |strategy: StrategyId| inner.local.stats()[usize::from(strategy.0)].entries;
         match what {
             Invalidation::Key(strategy, id) => {
                 let key = Key { strategy: *strategy, id: id.clone() };
-                let was_here = inner.flights.overtake(&key, || inner.local.remove(&key, inner.now()));
-                (
-                    u64::from(was_here),
-                    vec![Change::Key { home: self.place(*strategy, id).home, strategy: *strategy, id: id.clone() }],
-                )
+                u64::from(inner.overtake(&key, || inner.local.remove(&key, inner.now())))
             }
-            Invalidation::Floor(floor) => {
-                let home = place::home_of_floor(floor, &inner.directory);
-                let tag = Tag::floor(floor);
-                (inner.generations.bump(&tag), vec![Change::Tag { home, tag }])
-            }
-            Invalidation::Building(building) => {
-                let tag = Tag::building(building);
-                let home = place::home_of_building(building, &inner.directory);
-                (inner.generations.bump(&tag), vec![Change::Tag { home, tag }])
-            }
+            Invalidation::Floor(floor) => inner.generations.bump(&Tag::floor(floor)),
+            Invalidation::Building(building) => inner.generations.bump(&Tag::building(building)),
             Invalidation::Strategy(strategy) => {
                 let count = stats_of(*strategy);
                 inner.generations.bump_strategy(*strategy);
-                (count, vec![Change::Strategy(*strategy)])
+                count
             }
             Invalidation::All => {
                 let count = inner.local.len() as u64;
                 inner.generations.bump_all();
-                (count, vec![Change::All])
+                count
             }
+        }
+    }
+
+    /// An invalidation as other nodes hear it.
+    fn change(&self, what: &Invalidation) -> Change {
+        let directory = &self.0.directory;
+        match what {
+            Invalidation::Key(strategy, id) => {
+                Change::Key { home: self.place(*strategy, id).home, strategy: *strategy, id: id.clone() }
+            }
+            Invalidation::Floor(floor) => {
+                Change::Tag { home: place::home_of_floor(floor, directory), tag: Tag::floor(floor) }
+            }
+            Invalidation::Building(building) => {
+                Change::Tag { home: place::home_of_building(building, directory), tag: Tag::building(building) }
+            }
+            Invalidation::Strategy(strategy) => Change::Strategy(*strategy),
+            Invalidation::All => Change::All,
         }
     }
 
@@ -84,36 +91,7 @@ impl Cache {
         self.0.generations.bump_all();
     }
 
-    /// People have changed a thing.
-    pub(super) fn touched(&self, building: &BuildingId, floors: &[RoomId], resource: &ResourceId) -> u64 {
-        let inner = &self.0;
-        let tags = place::touched(building, floors, resource);
-        let count = tags.iter().map(|tag| inner.generations.bump(tag)).sum();
-        // What is about a floor that the directory does not know is kept beside the floor's own name.
-        let home_of = |at: usize| match floors.get(at) {
-            Some(floor) => place::home_of_floor(floor, &inner.directory),
-            None => building.as_str().into(),
-        };
-        let mut changes: Vec<Change> =
-            tags.into_iter().enumerate().map(|(at, tag)| Change::Tag { home: home_of(at), tag }).collect();
-        changes.extend(self.under_its_own_name(resource));
-        self.tell(changes);
-        count
-    }
-
-    /// What is kept of a thing that the directory does not know is beside nothing else: it is named one by one.
-    fn under_its_own_name(&self, resource: &ResourceId) -> Vec<Change> {
-        let Ok(id) = EntryId::new(resource.as_str()) else { return Vec::new() };
-        if self.0.shared.is_none() || self.0.directory.locate(resource).is_some() {
-            return Vec::new();
-        }
-        let held_here = self.0.strategies.iter().filter(|(_, strategy)| !strategy.is_sensitive);
-        held_here
-            .map(|(strategy, _)| Change::Key { home: self.place(strategy, &id).home, strategy, id: id.clone() })
-            .collect()
-    }
-
-    fn tell(&self, changes: Vec<Change>) {
+    pub(super) fn tell(&self, changes: Vec<Change>) {
         if let Some(shared) = &self.0.shared {
             shared.invalidate(changes);
         }

@@ -92,6 +92,9 @@ impl Cache {
         if if_missing && self.peek(strategy, id).as_ref().is_some_and(is_there) {
             return Preloaded::Resident;
         }
+        if if_missing && inner.patches.has(&key) {
+            return Preloaded::InFlight;
+        }
         let placed = Arc::new(self.place(strategy, id));
         let job = Job { key, placed, prior: None, purpose: Purpose::Ahead, ahead_of: source };
         match inner.begin(job, Some(turn)) {
@@ -211,7 +214,8 @@ impl Inner {
             load_cost_us: u32::try_from(landed.took.as_micros()).unwrap_or(u32::MAX),
             source,
         };
-        Some(self.local.put(key.clone(), landed.held.clone(), entry, self.now()))
+        let put = || self.local.put(key.clone(), landed.held.clone(), entry, self.now());
+        Some(self.patches.install(key, put))
     }
 
     async fn load(&self, job: &Job, strategy: &Strategy, outdated: &mut bool) -> Result<Landed, CacheError> {
@@ -289,7 +293,9 @@ impl Inner {
         let age_ms = u64::try_from(self.clock.wall().0.saturating_sub(value.created.0)).unwrap_or(0);
         let held = (!value.negative).then(|| {
             let validator = value.etag.as_deref().map(Arc::from);
-            Held::new(value.bytes, validator, job.placed.clone())
+            // What took nothing to load was set by a client of another node.
+            let is_put = value.load_cost_us == 0;
+            Held { is_put, ..Held::new(value.bytes, validator, job.placed.clone()) }
         });
         Landed {
             held,

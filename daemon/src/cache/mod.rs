@@ -16,11 +16,14 @@
 //! - What loads have in hand counts against `cache.bytes_max`: an eighth of it is theirs, the rest holds entries.
 //! - Values of sensitive strategies are never held here. They live in the shared tier, and without one they are refused.
 //!
-//! An edit invalidates, it does not update: what a value is made of is known to its origin only, and the next read asks
-//! it. Values are held here as they are served: unpacking costs more than this process's memory is worth, and the shared
+//! An edit makes invalid what is made of what it touches, and what that is `place` says. Only a floor's lists of objects
+//! and routes are known well enough to be brought up to date instead, so that nobody waits for the origin (`patches`).
+//!
+//! Values are held here as they are served: unpacking costs more than this process's memory is worth, and the shared
 //! tier packs what it sends.
 
 mod budget;
+mod edits;
 pub mod etag;
 pub mod figures;
 mod flights;
@@ -30,6 +33,7 @@ mod invalidate;
 mod jitter;
 mod loads;
 mod nodes;
+mod patches;
 mod reads;
 mod service;
 pub mod shared;
@@ -40,6 +44,7 @@ mod value;
 pub mod warm;
 mod writes;
 
+pub use edits::Touched;
 pub use figures::{CacheFigures, StrategyFigures};
 pub use handle::CacheHandle;
 pub use invalidate::{Invalidated, Invalidation};

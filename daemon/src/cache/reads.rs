@@ -26,7 +26,14 @@ impl Cache {
         }
         let mut stale = None;
         if !definition.is_sensitive {
-            match inner.local.get(&key, inner.now()) {
+            let mut found = inner.local.get(&key, inner.now());
+            if matches!(found, Found::Missing) {
+                inner.patches.settled(&key, want.patience).await;
+                if inner.local.current(&key, inner.now()).is_some() {
+                    found = inner.local.get(&key, inner.now());
+                }
+            }
+            match found {
                 Found::Fresh(hit) | Found::Soft(hit) if inner.is_doubtful(hit.age_ms) => stale = Some(hit),
                 Found::Fresh(hit) => return Ok(self.hit(&key, hit, &want)),
                 Found::Soft(hit) => {

@@ -18,6 +18,7 @@ use super::budget::Budget;
 use super::figures::{CacheFigures, Count, Counts, StrategyFigures};
 use super::flights::Flights;
 use super::jitter::Jitter;
+use super::patches::Patches;
 use super::tier::{At, SharedTier};
 use super::value::Held;
 use crate::hub::Clock;
@@ -115,6 +116,7 @@ pub(super) struct Inner {
     pub local: Shards<Held>,
     pub generations: Generations,
     pub flights: Arc<Flights>,
+    pub patches: Patches,
     /// Loads that are with the origin.
     pub loads: Semaphore,
     /// Loads that nobody waits for.
@@ -161,6 +163,7 @@ impl Cache {
             counts: strategies.iter().map(|_| Counts::default()).collect(),
             jitter: Jitter::new(seed),
             flights: Arc::default(),
+            patches: Patches::default(),
             alone_since: AtomicU64::new(0),
             signals_dropped: Count::default(),
             is_heard: AtomicBool::new(true),
@@ -265,9 +268,18 @@ impl Inner {
 
     /// For how long a value may be served here that was promised for `ttl_ms`.
     pub fn local_ttl_ms(&self, ttl_ms: u64) -> u64 {
-        let is_alone = self.shared.as_ref().is_some_and(|shared| !shared.is_up());
-        let most = if is_alone { self.settings.alone_ttl_ms } else { u64::MAX };
+        let most = if self.is_alone() { self.settings.alone_ttl_ms } else { u64::MAX };
         self.jitter.shorten(ttl_ms).min(most)
+    }
+
+    /// There are other nodes, and they are not heard.
+    pub fn is_alone(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| !shared.is_up())
+    }
+
+    /// Writes or removes a value before anything that is under way: that installs nothing any more.
+    pub fn overtake<T>(&self, key: &Key, write: impl FnOnce() -> T) -> T {
+        self.flights.overtake(key, || self.patches.overtake(key, write))
     }
 
     /// Whether a value of this age is too old to be served while the other nodes are not heard: they may have changed it

@@ -131,11 +131,13 @@ pub(super) struct Held {
     /// The origin's own name of this version.
     pub validator: Option<Arc<str>>,
     pub placed: Arc<Placed>,
+    /// A client has set it, whatever the origin says.
+    pub is_put: bool,
 }
 
 impl Held {
     pub fn new(bytes: Bytes, validator: Option<Arc<str>>, placed: Arc<Placed>) -> Held {
-        Held { etag: Etag::of(&bytes), bytes, validator, placed }
+        Held { etag: Etag::of(&bytes), bytes, validator, placed, is_put: false }
     }
 
     pub fn served(&self, age_ms: u64, left_ms: u64, from: ServedFrom) -> Value {

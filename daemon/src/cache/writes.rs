@@ -45,7 +45,7 @@ impl Cache {
                 return Err(CacheError::Origin(error));
             }
         };
-        let held = Held::new(bytes, None, placed.clone());
+        let held = Held { is_put: true, ..Held::new(bytes, None, placed.clone()) };
         let etag = held.etag;
         let mut is_shared = false;
         if let Some(shared) = &inner.shared {
@@ -58,7 +58,7 @@ impl Cache {
             let written = Written { etag, is_in_origin };
             return if kept { Ok(written) } else { Err(CacheError::NoSharedTier(definition.name.clone())) };
         }
-        let put = inner.flights.overtake(&key, || {
+        let put = inner.overtake(&key, || {
             let ttl_ms = inner.local_ttl_ms(definition.ttl_ms);
             let entry = Entry {
                 weight: u32::try_from(size + key.id.as_str().len()).unwrap_or(u32::MAX),
@@ -95,14 +95,14 @@ impl Cache {
 
     async fn forget(&self, key: &Key) -> bool {
         let inner = &self.0;
-        let was_here = inner.flights.overtake(key, || inner.local.remove(key, inner.now()));
+        let was_here = inner.overtake(key, || inner.local.remove(key, inner.now()));
         let mut was_there = false;
         if let Some(shared) = &inner.shared {
             let at = inner.at(key, &self.place(key.strategy, &key.id));
             was_there = !was_here && matches!(shared.read(at.clone()).await, Read::Hit(_));
             shared.remove(at).await;
             // A load that began between the two may have read what was still there.
-            inner.flights.overtake(key, || inner.local.remove(key, inner.now()));
+            inner.overtake(key, || inner.local.remove(key, inner.now()));
         }
         was_here || was_there
     }

@@ -10,6 +10,7 @@ use arxosrt_core::building::command::{Command, Place, Reply, Resolver};
 use arxosrt_core::building::conflict::{Conflict, ConflictId, Opened, Settled, SettledBy, Status};
 use arxosrt_core::building::event::{EditAuthor, Edited, Event};
 use arxosrt_core::building::notice::Notice;
+use arxosrt_core::cache::place::Part;
 use arxosrt_core::directory::{Located, Placed};
 use arxosrt_core::edit::rules::{ResourceKind, Severity};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, UserId};
@@ -23,6 +24,7 @@ use super::batch::Target;
 use super::fail::Fail;
 use super::locking::{ReplyTo, refusal_words};
 use super::{HostKey, Hub, SessionKey};
+use crate::cache::Touched;
 use crate::metrics::SettledHow;
 
 /// Where a thing lies that the directory does not know to be there.
@@ -136,15 +138,30 @@ impl Hub {
         });
     }
 
-    /// With the commit, and before anybody hears of it, what was cached of the thing and its floors is out of date. Not
-    /// earlier: who reads between the decision and the commit gets what is committed, and that must not stay.
+    /// With the commit, and before anybody hears of it, the cache learns of it. Not earlier: who reads between the decision
+    /// and the commit gets what is committed, and that must not stay. What the edit leads to is taken down now: until the
+    /// commit others may follow that have none yet.
     fn doubt_cached(&mut self, host: HostKey, edited: &Edited) {
-        let (building, resource) = (self.hosts[host as usize].id.clone(), edited.resource.clone());
-        let floors: SmallVec<[RoomId; 2]> =
-            edited.seen.iter().map(|seen| seen.room.clone()).chain(edited.moved_to.clone()).collect();
+        let h = &self.hosts[host as usize];
+        let now = match edited.kind {
+            ResourceKind::Object | ResourceKind::Route => h.building.agreed(&edited.resource),
+            ResourceKind::Floor => None,
+        };
+        let touched = Touched {
+            building: h.id.clone(),
+            floors: edited.seen.iter().map(|seen| seen.room.clone()).chain(edited.moved_to.clone()).collect(),
+            part: match edited.kind {
+                ResourceKind::Object => Some(Part::Objects),
+                ResourceKind::Route => Some(Part::Routes),
+                ResourceKind::Floor if edited.base == 0 || !h.building.has_document(&edited.resource) => None,
+                ResourceKind::Floor => Some(Part::Document),
+            },
+            resource: edited.resource.clone(),
+            now,
+        };
         self.answer_after(host, move |hub, committed| {
             if committed {
-                hub.cache.touched(&building, &floors, &resource);
+                hub.cache.touched(touched);
             }
         });
     }

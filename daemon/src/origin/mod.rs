@@ -22,7 +22,7 @@ pub mod directory_source;
 mod directory_source_tests;
 mod document;
 pub mod documents;
-mod elements;
+pub(crate) mod elements;
 pub mod fetch;
 mod fitness;
 mod floors;
