@@ -5,7 +5,7 @@ use arxosrt_core::cache::{EntryId, Key, StrategyId, Tag};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 
 use super::service::Cache;
-use super::tier::Change;
+use super::tier::{At, Change};
 
 /// What is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +46,8 @@ impl Cache {
             Invalidation::Key(strategy, id) => {
                 let key = Key { strategy: *strategy, id: id.clone() };
                 let was_here = inner.flights.overtake(&key, || inner.local.remove(&key, inner.now()));
-                (
-                    u64::from(was_here),
-                    vec![Change::Key { home: self.place(*strategy, id).home, strategy: *strategy, id: id.clone() }],
-                )
+                let At { home, strategy, id, .. } = inner.at(&key, &self.place(*strategy, id));
+                (u64::from(was_here), vec![Change::Key { home, strategy, id }])
             }
             Invalidation::Floor(floor) => {
                 let home = place::home_of_floor(floor, &inner.directory);
@@ -71,6 +69,16 @@ impl Cache {
                 inner.generations.bump_all();
                 (count, vec![Change::All])
             }
+        }
+    }
+
+    /// Another node says that one value is out of date. What is sensitive it calls by a name that says nothing: no load
+    /// of that strategy that is under way is joined any more, and of values nothing is held.
+    pub(super) fn invalidate_key_here(&self, strategy: StrategyId, id: EntryId) {
+        if self.0.strategies.get(strategy).is_sensitive {
+            self.0.generations.bump_strategy(strategy);
+        } else {
+            self.invalidate_here(&Invalidation::Key(strategy, id));
         }
     }
 

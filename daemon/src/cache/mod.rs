@@ -26,6 +26,7 @@ pub mod figures;
 mod flights;
 mod floor;
 mod handle;
+pub mod hidden;
 mod invalidate;
 mod jitter;
 mod loads;
