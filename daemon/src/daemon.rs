@@ -191,6 +191,10 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     );
     metrics.origins.set(sources.clone());
     let strategies = config.cache.strategies().map_err(|e| StartError::new(Exit::Config, e))?;
+    if config.redis.is_on() && strategies.iter().any(|(_, strategy)| strategy.is_sensitive) {
+        cache::hidden::no_core_files()
+            .map_err(|e| StartError::new(Exit::System, format!("core files cannot be forbidden: {e}")))?;
+    }
     let seed = getrandom::u64().map_err(|e| StartError::new(Exit::System, format!("no random numbers: {e}")))?;
     let heard = Heard::default();
     let shared = {

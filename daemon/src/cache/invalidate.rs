@@ -5,7 +5,7 @@ use arxosrt_core::cache::{EntryId, Key, StrategyId, Tag};
 use arxosrt_core::id::{BuildingId, RoomId};
 
 use super::service::Cache;
-use super::tier::Change;
+use super::tier::{At, Change};
 
 /// What is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,9 @@ impl Cache {
         let directory = &self.0.directory;
         match what {
             Invalidation::Key(strategy, id) => {
-                Change::Key { home: self.place(*strategy, id).home, strategy: *strategy, id: id.clone() }
+                let key = Key { strategy: *strategy, id: id.clone() };
+                let At { home, strategy, id, .. } = self.0.at(&key, &self.place(*strategy, id));
+                Change::Key { home, strategy, id }
             }
             Invalidation::Floor(floor) => {
                 Change::Tag { home: place::home_of_floor(floor, directory), tag: Tag::floor(floor) }
@@ -78,6 +80,16 @@ impl Cache {
             }
             Invalidation::Strategy(strategy) => Change::Strategy(*strategy),
             Invalidation::All => Change::All,
+        }
+    }
+
+    /// Another node says that one value is out of date. What is sensitive it calls by a name that says nothing: no load
+    /// of that strategy that is under way is joined any more, and of values nothing is held.
+    pub(super) fn invalidate_key_here(&self, strategy: StrategyId, id: EntryId) {
+        if self.0.strategies.get(strategy).is_sensitive {
+            self.0.generations.bump_strategy(strategy);
+        } else {
+            self.invalidate_here(&Invalidation::Key(strategy, id));
         }
     }
 

@@ -29,6 +29,7 @@ pub mod figures;
 mod flights;
 mod floor;
 mod handle;
+pub mod hidden;
 mod invalidate;
 mod jitter;
 mod loads;

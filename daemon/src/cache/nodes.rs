@@ -54,7 +54,9 @@ impl SharedTier for RedisTier {
     fn write(&self, at: At, value: StoredValue) -> Later<Stored> {
         let shared = self.0.clone();
         Box::pin(async move {
-            if !shared.delete(&at).told(TELLING).await {
+            let ticket = shared.delete(&at);
+            // Who cannot be told is not waited for: what is written is in the outbox, and in force here.
+            if shared.state() != State::Up || !ticket.told(TELLING).await {
                 return Stored::Down;
             }
             match shared.capture(&at).await {
@@ -66,7 +68,8 @@ impl SharedTier for RedisTier {
 
     fn remove(&self, at: At) -> Later<bool> {
         let ticket = self.0.delete(&at);
-        Box::pin(ticket.told(TELLING))
+        let is_up = self.is_up();
+        Box::pin(async move { is_up && ticket.told(TELLING).await })
     }
 
     fn invalidate(&self, changes: Vec<Change>) {
@@ -101,7 +104,7 @@ impl Heard {
         let Some(cache) = self.0.get().and_then(WeakCache::upgrade) else { return };
         match incoming {
             Incoming::Invalidated(Change::Key { strategy, id, .. }) => {
-                cache.invalidate_here(&Invalidation::Key(strategy, id));
+                cache.invalidate_key_here(strategy, id);
             }
             Incoming::Invalidated(Change::Tag { tag, .. }) => {
                 cache.invalidate_tag_here(&tag);

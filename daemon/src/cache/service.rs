@@ -17,9 +17,10 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use super::budget::Budget;
 use super::figures::{CacheFigures, Count, Counts, StrategyFigures};
 use super::flights::Flights;
+use super::hidden::hidden;
 use super::jitter::Jitter;
 use super::patches::Patches;
-use super::tier::{At, SharedTier};
+use super::tier::{At, SharedTier, Tags};
 use super::value::Held;
 use crate::hub::Clock;
 use crate::origin::fetch::Source;
@@ -262,7 +263,15 @@ impl Inner {
     }
 
     /// Where a value is kept in the shared tier.
+    ///
+    /// A sensitive value is kept under another name, which says nothing, and beside nothing else: it becomes invalid
+    /// alone, or with all of its strategy.
     pub fn at(&self, key: &Key, placed: &Placed) -> At {
+        let strategy = self.strategies.get(key.strategy);
+        if strategy.is_sensitive {
+            let (id, home) = hidden(&strategy.name, &key.id);
+            return At { home: home.into(), strategy: key.strategy, id, tags: Tags::new() };
+        }
         At { home: placed.home.clone(), strategy: key.strategy, id: key.id.clone(), tags: placed.tags.clone() }
     }
 

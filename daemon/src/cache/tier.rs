@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-pub use super::shared::{At, Change, StoredValue};
+pub use super::shared::{At, Change, StoredValue, Tags};
 
 /// An answer that is on its way.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -12,11 +12,20 @@ use arxosrt_core::cache::{Entry, EntryId, Key, Put, Strategy, StrategyId};
 use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::hidden::short_lived;
 use super::loads;
 use super::service::Cache;
 use super::tier::{Read, Stored};
 use super::value::{CacheError, Held, Want, WriteIf, Written};
 use crate::origin::fetch::FetchError;
+
+/// A value was removed.
+struct Forgotten {
+    /// There was one, here or in the shared tier.
+    was_held: bool,
+    /// All nodes know it.
+    is_told: bool,
+}
 
 impl Cache {
     /// Sets a value.
@@ -31,6 +40,7 @@ impl Cache {
         let inner = &self.0;
         let definition = inner.strategies.get(strategy);
         self.can_keep(definition)?;
+        let bytes = if definition.is_sensitive { short_lived(bytes) } else { bytes };
         let key = Key { strategy, id: id.clone() };
         let _turn = self.turn(&key).await;
         self.check(&key, on_condition, patience).await?;
@@ -86,25 +96,33 @@ impl Cache {
     }
 
     /// Removes a value from all tiers; the origin keeps what it has. Says whether it was here.
+    ///
+    /// A sensitive value is removed when the shared tier knows it: nobody is told that a session has ended that other
+    /// nodes still serve.
     pub async fn delete(&self, strategy: StrategyId, id: &EntryId) -> Result<bool, CacheError> {
-        self.can_keep(self.0.strategies.get(strategy))?;
+        let definition = self.0.strategies.get(strategy);
+        self.can_keep(definition)?;
         let key = Key { strategy, id: id.clone() };
         let _turn = self.turn(&key).await;
-        Ok(self.forget(&key).await)
+        let Forgotten { was_held, is_told } = self.forget(&key).await;
+        match definition.is_sensitive && !is_told {
+            true => Err(CacheError::NoSharedTier(definition.name.clone())),
+            false => Ok(was_held),
+        }
     }
 
-    async fn forget(&self, key: &Key) -> bool {
+    async fn forget(&self, key: &Key) -> Forgotten {
         let inner = &self.0;
         let was_here = inner.overtake(key, || inner.local.remove(key, inner.now()));
-        let mut was_there = false;
+        let (mut was_there, mut is_told) = (false, true);
         if let Some(shared) = &inner.shared {
             let at = inner.at(key, &self.place(key.strategy, &key.id));
             was_there = !was_here && matches!(shared.read(at.clone()).await, Read::Hit(_));
-            shared.remove(at).await;
+            is_told = shared.remove(at).await;
             // A load that began between the two may have read what was still there.
             inner.overtake(key, || inner.local.remove(key, inner.now()));
         }
-        was_here || was_there
+        Forgotten { was_held: was_here || was_there, is_told }
     }
 
     /// Is there a tier for values of this strategy?

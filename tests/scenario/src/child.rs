@@ -14,7 +14,7 @@
 //! The child ends by itself when the parent does: its standard input closes then.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -43,7 +43,7 @@ pub struct Child {
     process: std::process::Child,
     log: PathBuf,
     stdin: Option<ChildStdin>,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Child {
@@ -74,7 +74,7 @@ impl Child {
             }
         };
         let stdin = process.stdin.take();
-        Child { http, control: dir.join("control.sock"), process, log, stdin, _stdout: stdout }
+        Child { http, control: dir.join("control.sock"), process, log, stdin, stdout }
     }
 
     /// Kills it as `kill -9` does. Nothing is flushed, nobody is told.
@@ -83,10 +83,18 @@ impl Child {
     }
 
     /// Ends it in good order and waits for it.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        self.stop_and_read();
+    }
+
+    /// The same; answers all that it has said since it was ready.
+    pub fn stop_and_read(mut self) -> String {
         drop(self.stdin.take());
+        let mut said = String::new();
+        self.stdout.read_to_string(&mut said).expect("it says text");
         let status = self.process.wait().expect("a child can be waited for");
         assert!(status.success(), "the child ended with {status}");
+        said
     }
 
     /// Lets monotonic time pass in the child. What is due is done at its next tick.

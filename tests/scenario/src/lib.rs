@@ -3,7 +3,8 @@
 //! - [`Setup`] starts a [`Served`] daemon inside the test, with a clock that the test moves;
 //! - [`Client`] is a well-behaved WebSocket client; [`Raw`] is one that is not;
 //! - [`http`] asks REST and the control socket;
-//! - [`redis`] is real Redis servers, [`proxy`] the network before them, [`tier`] nodes of the shared tier on them;
+//! - [`redis`] is real Redis servers, [`proxy`] the network before them, [`tier`] nodes of the shared tier on them,
+//!   [`sharing`] whole daemons on them, and [`origin`] the service behind those;
 //! - [`child`] runs the same daemon in a process of its own, for tests that kill it.
 //!
 //! Nothing here sleeps. Whatever a test waits for has [`PATIENCE`]; what must *not* come is checked behind a message
@@ -14,10 +15,12 @@ mod client;
 pub mod golden;
 mod house;
 pub mod http;
+pub mod origin;
 pub mod proxy;
 mod raw;
 pub mod redis;
 mod served;
+pub mod sharing;
 pub mod tier;
 
 use std::time::Duration;

@@ -8,6 +8,7 @@ use arxosrt_core::time::Wall;
 use redis::{Cmd, Value};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
+use zeroize::Zeroize as _;
 
 use super::change::Change;
 use super::commands::{self, Keys};
@@ -16,6 +17,7 @@ use super::gate::{Gate, Verdict, judge};
 use super::names::{At, Names};
 use super::outbox::Outbox;
 use super::stored::{self, Head, Marks, StoredValue};
+use crate::cache::hidden::short_lived;
 use crate::metrics::Metrics;
 
 /// Larger values are packed and unpacked beside the asynchronous threads, where others do not wait for it.
@@ -151,10 +153,15 @@ impl Tier {
         let keys = self.keys(at);
         let Captured { head, marks } = captured;
         let generations = marks.generations.clone();
-        let Some(stored) = self.pack(at, head, marks, value).await else { return Written::Down };
+        let Some(mut stored) = self.pack(at, head, marks, value).await else { return Written::Down };
         let cmd = commands::put(&keys, &head, &generations, &stored, life_ms);
+        let bytes = stored.len();
+        if self.strategies.get(at.strategy).is_sensitive {
+            stored.zeroize();
+        }
+        drop(stored);
         // Nobody waits for a put but whoever has the value already, and a large one takes its time on the way.
-        let deadline = self.deadline + Duration::from_millis((stored.len() / BYTES_PER_MS) as u64);
+        let deadline = self.deadline + Duration::from_millis((bytes / BYTES_PER_MS) as u64);
         match self.call(&cmd, &keys.value, Instant::now() + deadline).await {
             Some(Value::Int(1)) => Written::Installed,
             Some(_) => Written::Outdated,
@@ -258,14 +265,20 @@ impl Tier {
         }
     }
 
-    async fn unpack(&self, bytes: Vec<u8>, at: &At, marks: Marks) -> Option<StoredValue> {
+    async fn unpack(&self, mut bytes: Vec<u8>, at: &At, marks: Marks) -> Option<StoredValue> {
         let bytes_max = self.value_bytes_max;
-        if bytes.len() < ASIDE_BYTES_MIN {
-            return stored::decode(&bytes, &at.tags, &marks, bytes_max);
-        }
+        let is_sensitive = self.strategies.get(at.strategy).is_sensitive;
         let tags = at.tags.clone();
-        let unpacked = tokio::task::spawn_blocking(move || stored::decode(&bytes, &tags, &marks, bytes_max));
-        unpacked.await.ok().flatten()
+        let is_large = bytes.len() >= ASIDE_BYTES_MIN;
+        let mut unpack = move || {
+            let mut value = stored::decode(&bytes, &tags, &marks, bytes_max);
+            if is_sensitive {
+                bytes.zeroize();
+                value = value.map(|value| StoredValue { bytes: short_lived(value.bytes), ..value });
+            }
+            value
+        };
+        if is_large { tokio::task::spawn_blocking(unpack).await.ok().flatten() } else { unpack() }
     }
 
     async fn pack(&self, at: &At, head: Head, marks: Marks, value: StoredValue) -> Option<Vec<u8>> {

@@ -56,6 +56,9 @@ pub(super) async fn get(
         false => ([(header::CONTENT_TYPE, "application/json")], value.bytes.clone()).into_response(),
     };
     describe(response.headers_mut(), &value);
+    if context.cache.strategies().get(strategy).is_sensitive {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     Ok(response)
 }
 
