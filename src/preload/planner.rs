@@ -117,7 +117,7 @@ pub struct Governor {
 const STEP: f32 = 0.004;
 
 /// The threshold is raised at most by so much.
-pub const RAISED_MAX: f32 = 0.5;
+pub const RAISED_MAX: f32 = 0.8;
 
 impl Governor {
     /// A governor that has raised nothing.
@@ -134,6 +134,35 @@ impl Governor {
     /// By how much thresholds are raised.
     pub fn raised(&self) -> f32 {
         self.raised
+    }
+}
+
+/// What things mostly weigh, and so what a large one has to be more probable.
+///
+/// A preload is paid in bytes and pays in waits that are spared, so of two that are as probable the smaller one is worth
+/// more. Its threshold is lower, that of a larger one higher, by the root of what it weighs beside the usual: half the
+/// way from counting preloads alone to counting bytes alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sizes {
+    usual: f32,
+}
+
+/// The threshold is moved at most so far: to three fifths, and to one and a half.
+const TOLL: (f32, f32) = (0.6, 1.5);
+
+/// How fast the usual size follows.
+const SIZE_RATE: f32 = 1.0 / 256.0;
+
+impl Sizes {
+    /// Somebody asked for something of this size.
+    pub fn asked(&mut self, bytes: u64) {
+        let bytes = bytes.max(1) as f32;
+        self.usual = if self.usual > 0.0 { self.usual + (bytes - self.usual) * SIZE_RATE } else { bytes };
+    }
+
+    /// By what the threshold for something of this size is multiplied.
+    pub fn toll(&self, bytes: u64) -> f32 {
+        if self.usual > 0.0 { (bytes.max(1) as f32 / self.usual).sqrt().clamp(TOLL.0, TOLL.1) } else { 1.0 }
     }
 }
 
@@ -171,5 +200,14 @@ mod tests {
         assert!(Cost { bytes: 500, ..cost }.benefit(0.4) > cost.benefit(0.5));
         assert!(Cost { load_ms: 300, ..cost }.benefit(0.4) > cost.benefit(0.5));
         assert!(Cost { bytes: 0, load_ms: 0 }.benefit(0.4).is_finite());
+    }
+
+    #[test]
+    fn what_is_smaller_than_usual_may_be_less_probable_and_what_is_larger_must_be_more() {
+        let mut sizes = Sizes::default();
+        assert_eq!(sizes.toll(5), 1.0, "nothing is usual yet");
+        (0..1_000).for_each(|_| sizes.asked(10_000));
+        assert!((sizes.toll(10_000) - 1.0).abs() < 0.01 && (sizes.toll(4_900) - 0.7).abs() < 0.01);
+        assert_eq!((sizes.toll(0), sizes.toll(u64::MAX)), TOLL);
     }
 }
