@@ -106,7 +106,7 @@ fn what_failed_is_written_down_ready_to_be_fed_again() {
     assert_eq!(ran.code, 8, "{ran:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "floor_2\n{\"flor\":1}\n");
     assert!(
-        ran.out.contains("floor_2  the origin has no such floor\n") && ran.out.contains("4      1.0 KiB"),
+        ran.out.contains("floor_2  the origin has no such floor\n") && ran.out.contains("4     1.0 KiB"),
         "{ran:?}"
     );
 

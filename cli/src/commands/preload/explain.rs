@@ -21,8 +21,8 @@ pub(super) async fn user(mut client: Client, user: &str, output: &mut Output) ->
         |row: &ExplainRow| {
             vec![
                 ("user", row.user_id.clone()),
-                ("floor", row.floor_id.clone().unwrap_or_else(|| "-".into())),
-                ("holdout", if row.holdout { "yes: nothing is loaded ahead for this person" } else { "no" }.into()),
+                ("floor", format!("{}, {} ago", row.floor_id, span(row.ago_ms))),
+                ("holdout", if row.holdout { "yes: nothing is loaded ahead in this session" } else { "no" }.into()),
             ]
         },
     )?;
