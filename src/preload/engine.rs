@@ -451,6 +451,11 @@ impl Engine {
         } else {
             Verdict::Issued
         };
+        if let Verdict::Budget | Verdict::Issued = verdict
+            && source != Source::Hint
+        {
+            self.governor.asked_budget(verdict == Verdict::Budget);
+        }
         if verdict == Verdict::Issued {
             self.loaded.remove(u64::from(item));
             self.loaded.insert(u64::from(item), trial);

@@ -103,15 +103,23 @@ impl Cost {
     }
 }
 
-/// Raises the threshold until as many preloads are used as should be.
+/// Raises the threshold until as many preloads are used as should be, and until what passes it can be paid for.
 ///
 /// A preload that is not used lifts it by the goal's part of a step, one that is used lowers it by the rest: it stays
-/// where it is when the share of used ones is the goal.
+/// where it is when the share of used ones is the goal. What bytes are lacking for lifts it as well, by
+/// [`REFUSED_GOAL`] in the same way: else the first to come would spend what better ones need a moment later. The
+/// larger of the two counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Governor {
     goal: f32,
-    raised: f32,
+    /// For want of use.
+    unused: f32,
+    /// For want of bytes.
+    scarce: f32,
 }
+
+/// The share of what passes the threshold that bytes may be lacking for.
+const REFUSED_GOAL: f32 = 0.2;
 
 /// How far one outcome moves the threshold at most.
 const STEP: f32 = 0.004;
@@ -122,18 +130,24 @@ pub const RAISED_MAX: f32 = 0.8;
 impl Governor {
     /// A governor that has raised nothing.
     pub fn new(goal: f32) -> Self {
-        Governor { goal: goal.clamp(0.0, 1.0), raised: 0.0 }
+        Governor { goal: goal.clamp(0.0, 1.0), unused: 0.0, scarce: 0.0 }
     }
 
     /// A preload was used, or not.
     pub fn outcome(&mut self, was_used: bool) {
         let by = if was_used { self.goal - 1.0 } else { self.goal };
-        self.raised = (self.raised + STEP * by).clamp(0.0, RAISED_MAX);
+        self.unused = (self.unused + STEP * by).clamp(0.0, RAISED_MAX);
+    }
+
+    /// There were bytes for something that passed the threshold, or not.
+    pub fn asked_budget(&mut self, was_refused: bool) {
+        let by = if was_refused { 1.0 - REFUSED_GOAL } else { -REFUSED_GOAL };
+        self.scarce = (self.scarce + STEP * by).clamp(0.0, RAISED_MAX);
     }
 
     /// By how much thresholds are raised.
     pub fn raised(&self) -> f32 {
-        self.raised
+        self.unused.max(self.scarce)
     }
 }
 

@@ -40,9 +40,8 @@ pub fn shift(web: &Web) -> Trace {
     let mut chance = Chance::new(web.seed);
     let articles = web.pages.max(1);
     let sizes: Vec<u32> = (0..articles).map(|_| chance.around(20_000.0) as u32).collect();
-    let mut links = || -> Vec<[usize; 3]> {
-        (0..articles).map(|_| std::array::from_fn(|_| chance.below(articles))).collect()
-    };
+    let mut links =
+        || -> Vec<[usize; 3]> { (0..articles).map(|_| std::array::from_fn(|_| chance.below(articles))).collect() };
     let (before, after) = (links(), links());
     let mut accesses = Vec::new();
     for session in 0..web.sessions {

@@ -29,16 +29,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 8] = [
-        Kind::Office,
-        Kind::Wander,
-        Kind::Web,
-        Kind::Tree,
-        Kind::Shop,
-        Kind::Repeats,
-        Kind::Shift,
-        Kind::Uniform,
-    ];
+    pub const ALL: [Kind; 8] =
+        [Kind::Office, Kind::Wander, Kind::Web, Kind::Tree, Kind::Shop, Kind::Repeats, Kind::Shift, Kind::Uniform];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {

@@ -60,9 +60,9 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
     } else {
         read(BufReader::new(File::open(file).map_err(|error| bad(error.to_string()))?), shape)
     };
-    let Reading { trace, lines, skipped } = reading.map_err(|error| bad(error.to_string()))?;
-    if skipped > 0 {
-        output.remark(&format!("warning: {skipped} of {lines} lines have another format and are left out"));
+    let Reading { trace, lines, skipped, first_skipped } = reading.map_err(|error| bad(error.to_string()))?;
+    if let Some(first) = first_skipped {
+        output.remark(&format!("warning: {skipped} of {lines} lines have another format and are left out: {first}"));
     }
     Ok(trace)
 }
@@ -156,7 +156,8 @@ fn table(replay: &Replay, trace: &Trace, comparison: &Comparison) -> Vec<String>
     }
     lines.push(String::new());
     lines.push(
-        "Each policy may load as many bytes ahead as ours, limit all it wants; extra and wasted bytes are of those".to_owned(),
+        "Each policy may load as many bytes ahead as ours, limit all it wants; extra and wasted bytes are of those"
+            .to_owned(),
     );
     lines.push("that were loaded because somebody asked.".to_owned());
     lines.push(String::new());
