@@ -1,24 +1,21 @@
 //! Prints how the preloader does on made-up traces, beside simpler rules: `cargo run --release --example preload`.
 
-use arxosrt_replay::preload::office::{Office, Site, walks};
-use arxosrt_replay::preload::web::{Web, shop, site};
+use arxosrt_replay::preload::kinds::Kind;
+use arxosrt_replay::preload::office::Site;
 use arxosrt_replay::preload::{Comparison, Setup, Trace, compare};
 
 fn main() {
     let seed = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(1);
-    let web = Web { seed, ..Web::default() };
-    let office = Office { seed, ..Office::default() };
-    let percent = |cache_percent| Setup { cache_percent, seed, ..Setup::default() };
+    let setup = |cache_percent| Setup { cache_percent, seed, ..Setup::default() };
     println!("seed {seed}");
-    show("web 5 %", &site(&web), &percent(5.0));
-    show("web 1 %", &site(&web), &percent(1.0));
-    show("shop 5 %", &shop(&web), &percent(5.0));
-    show("shop 20 %", &shop(&web), &percent(20.0));
-    show("office 12x20, 10 %", &walks(Site::made_up(12, 20, seed), &office), &percent(10.0));
-    show("office 12x20, 20 %", &walks(Site::made_up(12, 20, seed), &office), &percent(20.0));
-    show("office 3x8, 40 %", &walks(Site::made_up(3, 8, seed), &office), &percent(40.0));
-    let chaos = Office { random_percent: 100, ..office };
-    show("random walkers, 10 %", &walks(Site::made_up(12, 20, seed), &chaos), &percent(10.0));
+    for kind in Kind::ALL {
+        let trace = kind.make(None, seed);
+        let sizes: &[f64] = if kind.has_buildings() { &[10.0, 20.0] } else { &[5.0, 20.0] };
+        for percent in sizes {
+            show(&format!("{} {percent} %", kind.as_str()), &trace, &setup(*percent));
+        }
+    }
+    show("office 3x8, 40 %", &Kind::Office.make(Some(Site::made_up(3, 8, seed)), seed), &setup(40.0));
 }
 
 fn show(name: &str, trace: &Trace, setup: &Setup) {

@@ -18,8 +18,8 @@ use super::calibration::Calibration;
 use super::explain::{Considered, Verdict};
 use super::feedback::{Feedback, Outcome, Served, Waste};
 use super::model::{LEAD_MS_ASSUMED, Model, Past};
-use super::planner::{CONSIDERED_MAX, Cost, Governor, PER_EVENT_MAX, Settings};
-use super::popular::{LOOKS, Popular};
+use super::planner::{CONSIDERED_MAX, Cost, Governor, PER_EVENT_MAX, Settings, Sizes};
+use super::popular::Popular;
 use super::structure::{Structure, Weights};
 use super::table::Bounded;
 use super::{Item, Source, mix};
@@ -110,6 +110,7 @@ pub struct Engine {
     pub(super) feedback: Feedback,
     budget: Budget,
     governor: Governor,
+    sizes: Sizes,
     sessions: Bounded<Session>,
     popular: Popular,
     trials: VecDeque<Trial>,
@@ -166,6 +167,7 @@ impl Engine {
         Engine {
             budget: Budget::new(settings.share),
             governor: Governor::new(settings.precision_goal),
+            sizes: Sizes::default(),
             settings,
             model: Model::default(),
             structure,
@@ -249,6 +251,7 @@ impl Engine {
     /// A session has asked for so many bytes. What was late has been paid for when it was chosen.
     pub fn demanded(&mut self, session: u64, bytes: u64, served: Served) {
         self.budget.demanded(bytes, served == Served::Loaded);
+        self.sizes.asked(bytes);
         self.feedback.demanded(self.is_holdout(session), served);
     }
 
@@ -422,7 +425,7 @@ impl Engine {
             return Verdict::UnderWay;
         }
         let raised = if source == Source::Hint { 0.0 } else { self.governor.raised() };
-        let threshold = self.settings.threshold_of(source) + raised;
+        let threshold = (self.settings.threshold_of(source) + raised) * self.sizes.toll(cost.bytes);
         let is_probable = p >= threshold;
         let trial = Trial { at: now, item, raw, p, source, is_shadow: is_probable };
         let of_theirs = self.under_way.iter().filter(|under_way| under_way.who == who).count();
@@ -448,6 +451,11 @@ impl Engine {
         } else {
             Verdict::Issued
         };
+        if let Verdict::Budget | Verdict::Issued = verdict
+            && source != Source::Hint
+        {
+            self.governor.asked_budget(verdict == Verdict::Budget);
+        }
         if verdict == Verdict::Issued {
             self.loaded.remove(u64::from(item));
             self.loaded.insert(u64::from(item), trial);
@@ -459,14 +467,10 @@ impl Engine {
 
     /// What many want and is not there goes beside what is likely next.
     fn add_popular(&mut self, candidates: &mut Likely, here: Item, world: &impl World, now: Mono) {
-        let looked: SmallVec<[Item; LOOKS]> = self.popular.some().collect();
-        for item in looked {
+        let least = self.settings.threshold + self.governor.raised();
+        for (item, p) in self.popular.some(self.stays_ms as u64, now) {
             let is_known = item == here || candidates.iter().any(|(known, ..)| *known == item);
-            if is_known || world.is_resident(item) {
-                continue;
-            }
-            let p = self.popular.p(item, self.stays_ms as u64, now);
-            if p >= self.settings.threshold {
+            if p >= least && !is_known && !world.is_resident(item) {
                 candidates.push((item, Source::Popular, p, LEAD_MS_ASSUMED));
             }
         }

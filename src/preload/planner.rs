@@ -103,37 +103,80 @@ impl Cost {
     }
 }
 
-/// Raises the threshold until as many preloads are used as should be.
+/// Raises the threshold until as many preloads are used as should be, and until what passes it can be paid for.
 ///
 /// A preload that is not used lifts it by the goal's part of a step, one that is used lowers it by the rest: it stays
-/// where it is when the share of used ones is the goal.
+/// where it is when the share of used ones is the goal. What bytes are lacking for lifts it as well, by
+/// [`REFUSED_GOAL`] in the same way: else the first to come would spend what better ones need a moment later. The
+/// larger of the two counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Governor {
     goal: f32,
-    raised: f32,
+    /// For want of use.
+    unused: f32,
+    /// For want of bytes.
+    scarce: f32,
 }
+
+/// The share of what passes the threshold that bytes may be lacking for.
+const REFUSED_GOAL: f32 = 0.2;
 
 /// How far one outcome moves the threshold at most.
 const STEP: f32 = 0.004;
 
 /// The threshold is raised at most by so much.
-pub const RAISED_MAX: f32 = 0.5;
+pub const RAISED_MAX: f32 = 0.8;
 
 impl Governor {
     /// A governor that has raised nothing.
     pub fn new(goal: f32) -> Self {
-        Governor { goal: goal.clamp(0.0, 1.0), raised: 0.0 }
+        Governor { goal: goal.clamp(0.0, 1.0), unused: 0.0, scarce: 0.0 }
     }
 
     /// A preload was used, or not.
     pub fn outcome(&mut self, was_used: bool) {
         let by = if was_used { self.goal - 1.0 } else { self.goal };
-        self.raised = (self.raised + STEP * by).clamp(0.0, RAISED_MAX);
+        self.unused = (self.unused + STEP * by).clamp(0.0, RAISED_MAX);
+    }
+
+    /// There were bytes for something that passed the threshold, or not.
+    pub fn asked_budget(&mut self, was_refused: bool) {
+        let by = if was_refused { 1.0 - REFUSED_GOAL } else { -REFUSED_GOAL };
+        self.scarce = (self.scarce + STEP * by).clamp(0.0, RAISED_MAX);
     }
 
     /// By how much thresholds are raised.
     pub fn raised(&self) -> f32 {
-        self.raised
+        self.unused.max(self.scarce)
+    }
+}
+
+/// What things mostly weigh, and so what a large one has to be more probable.
+///
+/// A preload is paid in bytes and pays in waits that are spared, so of two that are as probable the smaller one is worth
+/// more. Its threshold is lower, that of a larger one higher, by the root of what it weighs beside the usual: half the
+/// way from counting preloads alone to counting bytes alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sizes {
+    usual: f32,
+}
+
+/// The threshold is moved at most so far: to three fifths, and to one and a half.
+const TOLL: (f32, f32) = (0.6, 1.5);
+
+/// How fast the usual size follows.
+const SIZE_RATE: f32 = 1.0 / 256.0;
+
+impl Sizes {
+    /// Somebody asked for something of this size.
+    pub fn asked(&mut self, bytes: u64) {
+        let bytes = bytes.max(1) as f32;
+        self.usual = if self.usual > 0.0 { self.usual + (bytes - self.usual) * SIZE_RATE } else { bytes };
+    }
+
+    /// By what the threshold for something of this size is multiplied.
+    pub fn toll(&self, bytes: u64) -> f32 {
+        if self.usual > 0.0 { (bytes.max(1) as f32 / self.usual).sqrt().clamp(TOLL.0, TOLL.1) } else { 1.0 }
     }
 }
 
@@ -171,5 +214,14 @@ mod tests {
         assert!(Cost { bytes: 500, ..cost }.benefit(0.4) > cost.benefit(0.5));
         assert!(Cost { load_ms: 300, ..cost }.benefit(0.4) > cost.benefit(0.5));
         assert!(Cost { bytes: 0, load_ms: 0 }.benefit(0.4).is_finite());
+    }
+
+    #[test]
+    fn what_is_smaller_than_usual_may_be_less_probable_and_what_is_larger_must_be_more() {
+        let mut sizes = Sizes::default();
+        assert_eq!(sizes.toll(5), 1.0, "nothing is usual yet");
+        (0..1_000).for_each(|_| sizes.asked(10_000));
+        assert!((sizes.toll(10_000) - 1.0).abs() < 0.01 && (sizes.toll(4_900) - 0.7).abs() < 0.01);
+        assert_eq!((sizes.toll(0), sizes.toll(u64::MAX)), TOLL);
     }
 }

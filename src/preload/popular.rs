@@ -17,11 +17,12 @@ pub const WANTED_MAX: usize = 65_536;
 /// Rates fade over this time.
 const FADE_MS: f32 = 2.0 * 3_600_000.0;
 
-/// Places for the most wanted. Each item has one of them for which it competes.
-pub const PLACES: usize = 64;
+/// Places for the most wanted. Each item has one of them for which it competes. They are many more than what is wanted
+/// most, since that is in the cache anyway: what comes after it is what a preload can help.
+pub const PLACES: usize = 1024;
 
 /// Places that are looked at for one event.
-pub const LOOKS: usize = 4;
+pub const LOOKS: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
@@ -33,7 +34,7 @@ struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Popular {
     wanted: Bounded<Wanted>,
-    places: Box<[Option<Item>; PLACES]>,
+    places: Box<[Option<(Item, Wanted)>; PLACES]>,
     hand: usize,
 }
 
@@ -46,20 +47,21 @@ impl Default for Popular {
 impl Popular {
     /// Somebody wants it.
     pub fn want(&mut self, item: Item, now: Mono) {
-        let rate = match self.wanted.get_mut(u64::from(item)) {
+        let wanted = match self.wanted.get_mut(u64::from(item)) {
             Some(wanted) => {
                 *wanted = Wanted { at: now, rate: wanted.at_time(now) + 1.0 };
-                wanted.rate
+                *wanted
             }
             None => {
-                self.wanted.insert(u64::from(item), Wanted { at: now, rate: 1.0 });
-                1.0
+                let first = Wanted { at: now, rate: 1.0 };
+                self.wanted.insert(u64::from(item), first);
+                first
             }
         };
-        let at = mix(&[u64::from(item)]) as usize % PLACES;
-        match self.places[at] {
-            Some(there) if there != item && self.rate(there, now) > rate => {}
-            _ => self.places[at] = Some(item),
+        let place = &mut self.places[mix(&[u64::from(item)]) as usize % PLACES];
+        match place {
+            Some((there, known)) if *there != item && known.at_time(now) > wanted.rate => {}
+            _ => *place = Some((item, wanted)),
         }
     }
 
@@ -70,27 +72,26 @@ impl Popular {
 
     /// How probable it is that anybody wants it within `horizon_ms`.
     pub fn p(&self, item: Item, horizon_ms: u64, now: Mono) -> f32 {
-        1.0 - (-self.rate(item, now) * horizon_ms as f32 / FADE_MS).exp()
+        self.wanted.peek(u64::from(item)).map_or(0.0, |wanted| wanted.p(horizon_ms, now))
     }
 
-    /// Some of the most wanted; all of them in turn.
-    pub fn some(&mut self) -> impl Iterator<Item = Item> + '_ {
+    /// Some of the most wanted, all of them in turn, with how probable it is that anybody wants them within `horizon_ms`.
+    pub fn some(&mut self, horizon_ms: u64, now: Mono) -> impl Iterator<Item = (Item, f32)> + '_ {
         let from = self.hand;
         self.hand = (self.hand + LOOKS) % PLACES;
-        self.places[from..from + LOOKS].iter().flatten().copied()
+        self.places[from..from + LOOKS].iter().flatten().map(move |(item, wanted)| (*item, wanted.p(horizon_ms, now)))
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.wanted.bytes() + size_of_val(&*self.places)
     }
-
-    /// How often it was wanted within the time over which rates fade.
-    fn rate(&self, item: Item, now: Mono) -> f32 {
-        self.wanted.peek(u64::from(item)).map_or(0.0, |wanted| wanted.at_time(now))
-    }
 }
 
 impl Wanted {
+    fn p(&self, horizon_ms: u64, now: Mono) -> f32 {
+        1.0 - (-self.at_time(now) * horizon_ms as f32 / FADE_MS).exp()
+    }
+
     fn at_time(&self, now: Mono) -> f32 {
         self.rate * (-(now.since(self.at) as f32) / FADE_MS).exp()
     }
@@ -124,9 +125,9 @@ mod tests {
         }
         let mut seen = std::collections::HashSet::new();
         for _ in 0..PLACES / LOOKS {
-            seen.extend(popular.some());
+            seen.extend(popular.some(60_000, Mono(50_000)).map(|(item, _)| item));
         }
         let kept = (0..20).step_by(2).filter(|item| seen.contains(item)).count();
-        assert!(kept >= 7, "some of them have one place: {kept}");
+        assert!(kept >= 9, "some of them have one place: {kept}");
     }
 }

@@ -17,7 +17,7 @@ pub struct Replay {
     /// Make accesses up instead.
     #[arg(long, value_enum, value_name = "KIND")]
     pub synthetic: Option<Synthetic>,
-    /// With --synthetic office: a building's folder, or one that holds several [default: 12 made-up buildings of 20 floors].
+    /// With --synthetic office or wander: a building's folder, or one that holds several [default: 12 made-up buildings of 20 floors].
     #[arg(long, value_name = "DIR", conflicts_with = "file")]
     pub building: Option<PathBuf>,
     /// The size of the cache, in percent of the size of all that is asked for.
@@ -47,10 +47,20 @@ pub enum FileFormat {
 pub enum Synthetic {
     /// People walking through buildings.
     Office,
+    /// The same, and all of them go anywhere.
+    Wander,
     /// People reading a web site with pictures.
     Web,
+    /// People finding their way through a site that is a tree.
+    Tree,
     /// People clicking through a shop.
     Shop,
+    /// People clicking at articles again that they have seen.
+    Repeats,
+    /// A shop that is rearranged in the middle.
+    Shift,
+    /// Anybody clicking anything: nothing can be learnt.
+    Uniform,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -43,6 +43,33 @@ pub struct Reading {
     pub lines: u64,
     /// Of them left out.
     pub skipped: u64,
+    /// The first that was left out.
+    pub first_skipped: Option<Line>,
+}
+
+/// A line that has not the shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Which one, from 1.
+    pub number: u64,
+    /// How it begins.
+    pub text: String,
+}
+
+/// So many characters of a line are shown.
+const SHOWN_CHARS: usize = 60;
+
+impl Line {
+    fn new(number: u64, text: &[u8]) -> Self {
+        let shown = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN_CHARS)]);
+        Line { number, text: shown.chars().take(SHOWN_CHARS).collect() }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {:?}", self.number, self.text)
+    }
 }
 
 /// Why a file is no trace.
@@ -50,15 +77,18 @@ pub struct Reading {
 pub enum Unreadable {
     /// It cannot be read.
     Io(io::Error),
-    /// None of so many lines has the shape.
-    Nothing(u64),
+    /// None of so many lines has the shape, as the first that is not empty shows.
+    Nothing(u64, Option<Line>),
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unreadable::Io(error) => error.fmt(f),
-            Unreadable::Nothing(lines) => write!(f, "none of its {lines} lines has this format"),
+            Unreadable::Nothing(_, None) => f.write_str("it is empty"),
+            Unreadable::Nothing(lines, Some(first)) => {
+                write!(f, "none of its {lines} lines has this format, beginning with {first}")
+            }
         }
     }
 }
@@ -89,7 +119,7 @@ type Asked<'a> = (&'a [u8], u64, &'a [u8], Option<u32>);
 /// Reads a trace.
 pub fn read(mut from: impl BufRead, shape: Shape) -> Result<Reading, Unreadable> {
     let mut reader = Reader::default();
-    let (mut lines, mut skipped) = (0, 0);
+    let (mut lines, mut skipped, mut first_skipped) = (0, 0, None);
     let mut line = Vec::new();
     while reader.accesses.len() < ACCESSES_MAX {
         line.clear();
@@ -107,12 +137,15 @@ pub fn read(mut from: impl BufRead, shape: Shape) -> Result<Reading, Unreadable>
                 Shape::Columns => reader.columns(text),
                 Shape::WebLog => reader.web_log(text),
             };
-        skipped += u64::from(!is_taken);
+        if !is_taken {
+            skipped += 1;
+            first_skipped.get_or_insert_with(|| Line::new(lines, text));
+        }
     }
     if reader.accesses.is_empty() {
-        return Err(Unreadable::Nothing(lines));
+        return Err(Unreadable::Nothing(lines, first_skipped));
     }
-    Ok(Reading { trace: Trace::new(reader.accesses, reader.sizes, Vec::new()), lines, skipped })
+    Ok(Reading { trace: Trace::new(reader.accesses, reader.sizes, Vec::new()), lines, skipped, first_skipped })
 }
 
 impl Reader {
@@ -306,6 +339,9 @@ mod tests {
         let sessions: Vec<_> = reading.trace.accesses.iter().map(|access| access.session).collect();
         assert_eq!((sessions, reading.skipped, reading.lines), (vec![0, 1, 0, 2], 3, 7));
         assert_eq!((reading.trace.bytes(0), reading.trace.bytes(1)), (100, 70));
-        assert!(matches!(read("x\n".as_bytes(), Shape::WebLog), Err(Unreadable::Nothing(1))));
+        assert!(matches!(read("x\n".as_bytes(), Shape::WebLog), Err(Unreadable::Nothing(1, Some(_)))));
+        let first =
+            Line { number: 4, text: "h1 - - [01/Jul/1995:00:00:03 -0400] \"POST /b HTTP/1.0\" 200 ".to_owned() };
+        assert_eq!(reading.first_skipped, Some(first), "and no more of it than fits a line");
     }
 }

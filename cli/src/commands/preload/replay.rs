@@ -7,9 +7,9 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use arxosrt_core::control::code::Exit;
-use arxosrt_replay::preload::office::{Office, Site, walks};
+use arxosrt_replay::preload::kinds::Kind;
+use arxosrt_replay::preload::office::Site;
 use arxosrt_replay::preload::read::{Reading, Shape, read};
-use arxosrt_replay::preload::web::{Web, shop, site};
 use arxosrt_replay::preload::{Comparison, Figures, Setup, Trace, compare};
 use serde_json::{Value, json};
 
@@ -36,16 +36,15 @@ pub(crate) fn run(replay: &Replay, output: &mut Output) -> Result<Exit, Failure>
 }
 
 fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
-    let seed = replay.seed;
-    if let Some(kind) = replay.synthetic {
-        if replay.building.is_some() && kind != Synthetic::Office {
-            return Err(Failure::usage("--building goes with --synthetic office only"));
-        }
-        return Ok(match kind {
-            Synthetic::Web => site(&Web { seed, ..Web::default() }),
-            Synthetic::Shop => shop(&Web { seed, ..Web::default() }),
-            Synthetic::Office => walks(buildings(replay)?, &Office { seed, ..Office::default() }),
-        });
+    if let Some(kind) = replay.synthetic.map(kind) {
+        let place = match &replay.building {
+            Some(_) if !kind.has_buildings() => {
+                return Err(Failure::usage("--building goes with --synthetic office or wander only"));
+            }
+            Some(folder) => Some(Site::read(folder).map_err(|why| Failure::new(Exit::Failed, "unreadable", why))?),
+            None => None,
+        };
+        return Ok(kind.make(place, replay.seed));
     }
     let (Some(file), Some(format)) = (&replay.file, replay.format) else {
         return Err(Failure::usage("a file needs --format: sessions, columns or weblog"));
@@ -61,17 +60,23 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
     } else {
         read(BufReader::new(File::open(file).map_err(|error| bad(error.to_string()))?), shape)
     };
-    let Reading { trace, lines, skipped } = reading.map_err(|error| bad(error.to_string()))?;
-    if skipped > 0 {
-        output.remark(&format!("warning: {skipped} of {lines} lines have another format and are left out"));
+    let Reading { trace, lines, skipped, first_skipped } = reading.map_err(|error| bad(error.to_string()))?;
+    if let Some(first) = first_skipped {
+        output.remark(&format!("warning: {skipped} of {lines} lines have another format and are left out: {first}"));
     }
     Ok(trace)
 }
 
-fn buildings(replay: &Replay) -> Result<Site, Failure> {
-    match &replay.building {
-        None => Ok(Site::made_up(12, 20, replay.seed)),
-        Some(folder) => Site::read(folder).map_err(|problem| Failure::new(Exit::Failed, "unreadable", problem)),
+fn kind(synthetic: Synthetic) -> Kind {
+    match synthetic {
+        Synthetic::Office => Kind::Office,
+        Synthetic::Wander => Kind::Wander,
+        Synthetic::Web => Kind::Web,
+        Synthetic::Tree => Kind::Tree,
+        Synthetic::Shop => Kind::Shop,
+        Synthetic::Repeats => Kind::Repeats,
+        Synthetic::Shift => Kind::Shift,
+        Synthetic::Uniform => Kind::Uniform,
     }
 }
 
@@ -151,7 +156,8 @@ fn table(replay: &Replay, trace: &Trace, comparison: &Comparison) -> Vec<String>
     }
     lines.push(String::new());
     lines.push(
-        "Each rule but the oracle may load as many bytes ahead as ours; extra and wasted bytes are of those".to_owned(),
+        "Each policy may load as many bytes ahead as ours, limit all it wants; extra and wasted bytes are of those"
+            .to_owned(),
     );
     lines.push("that were loaded because somebody asked.".to_owned());
     lines.push(String::new());
