@@ -91,26 +91,27 @@ pub fn small_and_large(into: &Path) -> io::Result<[String; 2]> {
     Ok(rooms)
 }
 
-/// The ids of the objects that have properties. Each object begins with its id and its floor.
+/// The ids of the objects that have properties.
 pub fn ids(objects: &[u8]) -> Vec<String> {
-    let (begin, floor, properties) = (br#"{"id":""#, br#"","floor_id":"#, br#""properties":{"#);
-    let mut found: Vec<String> = Vec::new();
-    let mut last = None;
+    let has_properties = |(_, text): &(String, &[u8])| memmem::find(text, br#""properties":{"#).is_some();
+    elements(objects).into_iter().filter(has_properties).map(|(id, _)| id).collect()
+}
+
+/// The objects of a floor's list, each with its id. Each begins with its id and its floor.
+pub fn elements(objects: &[u8]) -> Vec<(String, &[u8])> {
+    let (begin, floor) = (br#"{"id":""#, br#"","floor_id":"#);
     let whole = |at: usize| {
         let rest = &objects[at + begin.len()..];
         let end = memchr::memchr(b'"', rest)?;
         rest[end..].starts_with(floor).then(|| (at, String::from_utf8_lossy(&rest[..end]).into_owned()))
     };
-    let starts = memmem::find_iter(objects, begin).filter_map(whole).map(Some).chain([None]);
-    for next in starts {
-        let end = next.as_ref().map_or(objects.len(), |(at, _)| *at);
-        if let Some((at, id)) = std::mem::replace(&mut last, next)
-            && memmem::find(&objects[at..end], properties).is_some()
-        {
-            found.push(id);
-        }
-    }
-    found
+    let starts: Vec<(usize, String)> = memmem::find_iter(objects, begin).filter_map(whole).collect();
+    let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([objects.len()]).collect::<Vec<_>>();
+    let text = |((at, id), end): ((usize, String), usize)| {
+        let last = objects[at..end].iter().rposition(|byte| *byte == b'}').map_or(end, |last| at + last + 1);
+        (id, &objects[at..last])
+    };
+    starts.into_iter().zip(ends).map(text).collect()
 }
 
 #[cfg(test)]

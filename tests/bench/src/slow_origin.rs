@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::building;
+
 /// A running origin. Its threads end with the process: they wait for connections and hold nothing.
 pub struct SlowOrigin {
     pub address: SocketAddrV4,
@@ -27,7 +29,7 @@ struct Shared {
 
 impl SlowOrigin {
     /// Serves the building in `folder` (its `building.json` and its floors' files) with this latency:
-    /// `/buildings`, `/floors/F`, and `/floors/F/objects`, `routes`, `grid`, `analytics`.
+    /// `/buildings`, `/floors/F`, `/floors/F/objects`, `routes`, `grid` and `analytics`, and `/objects/ID`.
     pub fn start(folder: &Path, latency: Duration) -> io::Result<Self> {
         let mut values = HashMap::new();
         let mut floors = Vec::new();
@@ -41,8 +43,15 @@ impl SlowOrigin {
                     values.insert(format!("/floors/{id}/{part}"), value);
                 }
             }
-            values.insert(format!("/floors/{id}"), document.clone().into_bytes());
-            floors.push(document);
+            let objects = values.get(&format!("/floors/{id}/objects")).cloned().unwrap_or_default();
+            let mut ids = Vec::new();
+            for (id, object) in building::elements(&objects) {
+                ids.push(format!(r#"{{"id":"{id}"}}"#));
+                values.insert(format!("/objects/{id}"), object.to_vec());
+            }
+            let (open, _) = document.rsplit_once('}').ok_or_else(|| io::Error::other("a floor.json without an end"))?;
+            floors.push(format!(r#"{open},"objects":[{}]}}"#, ids.join(",")));
+            values.insert(format!("/floors/{id}"), document.into_bytes());
         }
         let id = member(&building, "id").ok_or_else(|| io::Error::other("a building.json without an id"))?;
         let listed = format!(r#"[{{"id":"{id}","name":"{id}","floors":[{}]}}]"#, floors.join(","));

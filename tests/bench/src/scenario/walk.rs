@@ -74,12 +74,18 @@ fn measure(
     let host = stage.start_with(Engine::Memory, |_| {
         let mut settings = vec![
             "origin.kind=http".to_owned(),
-            format!("origin.http.base_url=http://{}", origin.address),
-            "origin.write_back=false".to_owned(),
+            format!("origin.http.url=http://{}", origin.address),
+            "origin.http.directory_url=/buildings".to_owned(),
+            "origin.http.documents.object.url=/objects/{id}".to_owned(),
             format!("preload.enabled={preloads}"),
             // Everybody's gain is measured here.
-            "preload.holdout_percent=0".to_owned(),
+            "preload.holdout_permille=0".to_owned(),
         ];
+        for (strategy, part) in
+            [("floor_data", ""), ("object_data", "/objects"), ("route_data", "/routes"), ("grid_calibration", "/grid")]
+        {
+            settings.push(format!("origin.http.values.{strategy}.url=/floors/{{floor}}{part}"));
+        }
         if house == House::ShortLived {
             for strategy in ["floor_data", "object_data", "route_data", "grid_calibration"] {
                 settings.push(format!("cache.strategies.{strategy}.ttl_s={}", 60 / FASTER));
