@@ -44,11 +44,9 @@ async fn a_session_is_for_all_daemons_and_for_nobodys_cache() {
     put(&a, "user_session/s2", "1").await.ok();
     redis.kill();
     until_connected(&a, false).await;
-    for answer in [
-        get(&a, "user_session/s2").await,
-        put(&a, "user_session/s2", "2").await,
-        delete(&a, "user_session/s2").await,
-    ] {
+    for answer in
+        [get(&a, "user_session/s2").await, put(&a, "user_session/s2", "2").await, delete(&a, "user_session/s2").await]
+    {
         assert_eq!((answer.status, &answer.json()["error_code"]), (503, &"cache_unavailable".into()), "{answer:?}");
         assert_eq!(answer.field("cache-control"), Some("no-store"), "{answer:?}");
     }
