@@ -12,8 +12,8 @@ use arxosrt_replay::cache::run::{Which, run};
 use arxosrt_replay::cache::synthetic::{Chance, Kind, make};
 use arxosrt_replay::cache::trace::{Format, Trace};
 
-/// What the cache may be worse than S3-FIFO on a made trace, in points; on average over several, so many times less. A
-/// trace of another seed differs by more, and at a hundred entries each one that was remembered or not is seen.
+/// What the cache may be worse than S3-FIFO on a made trace, in points; less on average over several. A trace
+/// of another seed differs by more, and at a hundred entries each one that was remembered or not is seen.
 const NOISE: f64 = 0.1;
 
 /// The same on a recorded trace.
@@ -47,7 +47,7 @@ fn never_worse(name: &str, traces: &[Trace], capacities: &[u64], noise: f64) {
         );
         assert!(worst >= -noise, "{name} at {capacity}: {worst:+.3}");
         let mean = ours - theirs;
-        assert!(mean >= -noise / traces.len() as f64, "{name} at {capacity}: {mean:+.3} on average");
+        assert!(mean >= -noise / (traces.len() as f64).sqrt(), "{name} at {capacity}: {mean:+.3} on average");
     }
 }
 
@@ -76,8 +76,10 @@ fn stack(accesses: usize, seed: u64) -> Trace {
 
 fn never_worse_on_made_ones(seeds: u64, accesses: usize, items: usize, capacities: &[u64]) {
     for kind in Kind::ALL {
+        // A loop is the same for each seed.
+        let (seeds, noise) = if kind == Kind::Loop { (1, PASSES_COST) } else { (seeds, NOISE) };
         let traces: Vec<Trace> = (1..=seeds).map(|seed| make(kind, accesses, items, seed)).collect();
-        never_worse(kind.as_str(), &traces, capacities, NOISE);
+        never_worse(kind.as_str(), &traces, capacities, noise);
     }
     let stacks: Vec<Trace> = (1..=seeds).map(|seed| stack(accesses / 2, seed)).collect();
     never_worse("stack", &stacks, capacities, NOISE);
@@ -95,7 +97,7 @@ fn made_traces_are_answered_no_worse_than_by_s3_fifo() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "takes minutes"]
 fn at_all_sizes_and_with_five_seeds_made_traces_are_answered_no_worse_than_by_s3_fifo() {
     never_worse_on_made_ones(5, 200_000, 25_000, &[100, 200, 500, 1000, 2000, 5000, 10_000, 15_000]);
 }
