@@ -12,11 +12,12 @@ use arxosrt_replay::cache::run::{Which, run};
 use arxosrt_replay::cache::synthetic::{Chance, Kind, make};
 use arxosrt_replay::cache::trace::{Format, Trace};
 
-/// What a policy may be worse than S3-FIFO on one trace, in points: another seed makes as much of a difference.
+/// What the cache may be worse than S3-FIFO on a made trace, in points; less on average over several. A trace
+/// of another seed differs by more, and at a hundred entries each one that was remembered or not is seen.
 const NOISE: f64 = 0.1;
 
-/// The same on average over seeds.
-const NOISE_OF_MEAN: f64 = 0.02;
+/// The same on a recorded trace.
+const NOISE_OF_RECORDED: f64 = 0.025;
 
 fn hits(which: Which, trace: &Trace, capacity: u64) -> f64 {
     run(which, trace, capacity, None, 1).total.percent()
@@ -27,7 +28,7 @@ fn hits(which: Which, trace: &Trace, capacity: u64) -> f64 {
 const PASSES_COST: f64 = 1.0;
 
 /// Compares the same trace made of several seeds at one size after the other.
-fn never_worse(name: &str, traces: &[Trace], capacities: &[u64]) {
+fn never_worse(name: &str, traces: &[Trace], capacities: &[u64], noise: f64) {
     for capacity in capacities {
         let traces: Vec<&Trace> = traces.iter().filter(|trace| *capacity < trace.items.len() as u64).collect();
         let [ours, theirs] = [Which::Ours, Which::S3Fifo]
@@ -44,8 +45,9 @@ fn never_worse(name: &str, traces: &[Trace], capacities: &[u64]) {
             "{name:>12} {capacity:>6}  ours {ours:6.2}  s3-fifo {theirs:6.2}  mean {:+.3}  worst {worst:+.3}",
             ours - theirs
         );
-        assert!(worst >= -NOISE, "{name} at {capacity}: {worst:+.3}");
-        assert!(ours - theirs >= -NOISE_OF_MEAN, "{name} at {capacity}: {:+.3} on average", ours - theirs);
+        assert!(worst >= -noise, "{name} at {capacity}: {worst:+.3}");
+        let mean = ours - theirs;
+        assert!(mean >= -noise / (traces.len() as f64).sqrt(), "{name} at {capacity}: {mean:+.3} on average");
     }
 }
 
@@ -74,26 +76,28 @@ fn stack(accesses: usize, seed: u64) -> Trace {
 
 fn never_worse_on_made_ones(seeds: u64, accesses: usize, items: usize, capacities: &[u64]) {
     for kind in Kind::ALL {
+        // A loop is the same for each seed.
+        let (seeds, noise) = if kind == Kind::Loop { (1, PASSES_COST) } else { (seeds, NOISE) };
         let traces: Vec<Trace> = (1..=seeds).map(|seed| make(kind, accesses, items, seed)).collect();
-        never_worse(kind.as_str(), &traces, capacities);
+        never_worse(kind.as_str(), &traces, capacities, noise);
     }
     let stacks: Vec<Trace> = (1..=seeds).map(|seed| stack(accesses / 2, seed)).collect();
-    never_worse("stack", &stacks, capacities);
+    never_worse("stack", &stacks, capacities, NOISE);
 }
 
 #[test]
 fn made_traces_are_answered_no_worse_than_by_s3_fifo() {
     never_worse_on_made_ones(2, 60_000, 10_000, &[100, 1000, 5000]);
     let short_loop = make(Kind::Loop, 50_000, 1011, 1);
-    never_worse("short loop", std::slice::from_ref(&short_loop), &[500]);
+    never_worse("short loop", std::slice::from_ref(&short_loop), &[500], NOISE);
     let (ours, theirs) = (hits(Which::Ours, &short_loop, 1000), hits(Which::S3Fifo, &short_loop, 1000));
     println!("  short loop   1000  ours {ours:6.2}  s3-fifo {theirs:6.2}");
     assert!(ours >= theirs - PASSES_COST, "short loop at 1000: ours {ours:.2}, s3-fifo {theirs:.2}");
-    never_worse("recency", &[recency(30_000)], &[200, 1000, 5000]);
+    never_worse("recency", &[recency(30_000)], &[200, 1000, 5000], NOISE);
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "takes minutes"]
 fn at_all_sizes_and_with_five_seeds_made_traces_are_answered_no_worse_than_by_s3_fifo() {
     never_worse_on_made_ones(5, 200_000, 25_000, &[100, 200, 500, 1000, 2000, 5000, 10_000, 15_000]);
 }
@@ -103,7 +107,9 @@ fn what_is_all_recency_gets_most_of_the_cache() {
     let (trace, capacity) = (stack(200_000, 2), 500);
     let (ours, s3_fifo) = (hits(Which::Ours, &trace, capacity), hits(Which::S3Fifo, &trace, capacity));
     assert!(ours > s3_fifo + 3.0, "ours {ours:.2}, s3-fifo {s3_fifo:.2}");
-    assert!(hits(Which::Ours, &recency(60_000), 500) > 30.0, "s3-fifo has 17, lru 33");
+    let (trace, capacity) = (make(Kind::Burst, 60_000, 1, 2), 1000);
+    let (ours, s3_fifo) = (hits(Which::Ours, &trace, capacity), hits(Which::S3Fifo, &trace, capacity));
+    assert!(ours > s3_fifo + 10.0, "ours {ours:.2}, s3-fifo {s3_fifo:.2}");
 }
 
 #[test]
@@ -111,11 +117,16 @@ fn recorded_traces_are_answered_as_well_as_promised() {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/traces");
     let folder = std::env::var_os("ARXOSRT_TRACES").map_or_else(beside, PathBuf::from);
     let Some(web) = recorded(&folder, "web12") else { return };
-    never_worse("web12", std::slice::from_ref(&web), &[100, 200, 500, 1000, 2000, 5000, 10_000]);
+    never_worse("web12", std::slice::from_ref(&web), &[100, 200, 500, 1000, 2000, 5000, 10_000], NOISE_OF_RECORDED);
     assert!(hits(Which::Ours, &web, 1000) >= 68.8);
 
     let Some(orm) = recorded(&folder, "orm-busy") else { return };
-    never_worse("orm-busy", std::slice::from_ref(&orm), &[100, 500, 1000, 2000, 5000, 10_000, 20_000]);
+    never_worse(
+        "orm-busy",
+        std::slice::from_ref(&orm),
+        &[100, 500, 1000, 2000, 5000, 10_000, 20_000],
+        NOISE_OF_RECORDED,
+    );
     assert!(hits(Which::Ours, &orm, 2000) >= 81.8);
     // Bits 27 to 31 are what kind of object a key names.
     let classes = Classes::parse("bits:27-31%3;high=2;medium=1").unwrap();
