@@ -427,7 +427,7 @@ impl Engine {
         let raised = if source == Source::Hint { 0.0 } else { self.governor.raised() };
         let toll = self.sizes.toll(cost.bytes);
         let unraised = self.settings.threshold_of(source) * toll;
-        let threshold = unraised + raised * toll;
+        let threshold = (unraised + raised * toll).min(1.0);
         let is_probable = p >= threshold;
         let trial = Trial { at: now, item, raw, p, source, is_shadow: is_probable };
         let of_theirs = self.under_way.iter().filter(|under_way| under_way.who == who).count();
@@ -475,7 +475,8 @@ impl Engine {
         let least = self.settings.threshold + self.governor.raised();
         for (item, p) in self.popular.some(self.stays_ms as u64, now) {
             let is_known = item == here || candidates.iter().any(|(known, ..)| *known == item);
-            if p >= least && !is_known && !world.is_resident(item) {
+            let is_probable = p >= least * self.sizes.toll(world.cost(item).bytes);
+            if is_probable && !is_known && !world.is_resident(item) {
                 candidates.push((item, Source::Popular, p, LEAD_MS_ASSUMED));
             }
         }
