@@ -425,7 +425,9 @@ impl Engine {
             return Verdict::UnderWay;
         }
         let raised = if source == Source::Hint { 0.0 } else { self.governor.raised() };
-        let threshold = (self.settings.threshold_of(source) + raised) * self.sizes.toll(cost.bytes);
+        let toll = self.sizes.toll(cost.bytes);
+        let unraised = self.settings.threshold_of(source) * toll;
+        let threshold = (unraised + raised * toll).min(1.0);
         let is_probable = p >= threshold;
         let trial = Trial { at: now, item, raw, p, source, is_shadow: is_probable };
         let of_theirs = self.under_way.iter().filter(|under_way| under_way.who == who).count();
@@ -451,10 +453,13 @@ impl Engine {
         } else {
             Verdict::Issued
         };
-        if let Verdict::Budget | Verdict::Issued = verdict
-            && source != Source::Hint
-        {
-            self.governor.asked_budget(verdict == Verdict::Budget);
+        match verdict {
+            _ if source == Source::Hint => {}
+            Verdict::Budget | Verdict::Issued => self.governor.asked_budget(verdict == Verdict::Budget),
+            Verdict::UnderThreshold { .. } if p >= unraised => {
+                self.governor.passed_over(cost.bytes <= self.budget.left());
+            }
+            _ => {}
         }
         if verdict == Verdict::Issued {
             self.loaded.remove(u64::from(item));
@@ -470,7 +475,8 @@ impl Engine {
         let least = self.settings.threshold + self.governor.raised();
         for (item, p) in self.popular.some(self.stays_ms as u64, now) {
             let is_known = item == here || candidates.iter().any(|(known, ..)| *known == item);
-            if p >= least && !is_known && !world.is_resident(item) {
+            let is_probable = p >= least * self.sizes.toll(world.cost(item).bytes);
+            if is_probable && !is_known && !world.is_resident(item) {
                 candidates.push((item, Source::Popular, p, LEAD_MS_ASSUMED));
             }
         }

@@ -60,7 +60,8 @@ impl Settings {
             threshold: 0.20,
             threshold_parts: 0.10,
             threshold_hint: 0.05,
-            precision_goal: 0.5,
+            // A little more than half, since what is learnt on the way counts as well.
+            precision_goal: 0.53,
             share: Share { asked_permille: 300, loaded_permille: 400, burst_bytes: twentieth.min(8 << 20) },
             item_bytes_max: twentieth,
             under_way_per_user: 8,
@@ -124,8 +125,14 @@ const REFUSED_GOAL: f32 = 0.2;
 /// How far one outcome moves the threshold at most.
 const STEP: f32 = 0.004;
 
-/// The threshold is raised at most by so much.
-pub const RAISED_MAX: f32 = 0.8;
+/// What each candidate that is passed over gives back of a step.
+const LEAK_UNUSED: f32 = 0.001;
+
+/// The same where there would have been bytes for it.
+const LEAK_SCARCE: f32 = 0.02;
+
+/// The threshold is raised at most by so much: until small things must be more probable than not.
+pub const RAISED_MAX: f32 = 1.3;
 
 impl Governor {
     /// A governor that has raised nothing.
@@ -145,6 +152,15 @@ impl Governor {
         self.scarce = (self.scarce + STEP * by).clamp(0.0, RAISED_MAX);
     }
 
+    /// Something did not pass the threshold that would have passed it unraised; `is_payable`: there were bytes for it.
+    /// So what is raised too far sinks again, though nothing passes that could show it.
+    pub fn passed_over(&mut self, is_payable: bool) {
+        self.unused = (self.unused - STEP * LEAK_UNUSED).max(0.0);
+        if is_payable {
+            self.scarce = (self.scarce - STEP * LEAK_SCARCE).max(0.0);
+        }
+    }
+
     /// By how much thresholds are raised.
     pub fn raised(&self) -> f32 {
         self.unused.max(self.scarce)
@@ -161,8 +177,8 @@ pub struct Sizes {
     usual: f32,
 }
 
-/// The threshold is moved at most so far: to three fifths, and to one and a half.
-const TOLL: (f32, f32) = (0.6, 1.5);
+/// The threshold is moved at most so far: to two fifths, and to twice as much.
+const TOLL: (f32, f32) = (0.4, 2.0);
 
 /// How fast the usual size follows.
 const SIZE_RATE: f32 = 1.0 / 256.0;
@@ -205,6 +221,18 @@ mod tests {
             let precision = f64::from(used) / f64::from(all);
             assert!((precision - 0.5).abs() < 0.03, "seed {seed}: {precision}");
         }
+    }
+
+    #[test]
+    fn what_bytes_are_lacking_for_raises_the_threshold_and_it_sinks_when_there_are_some() {
+        let mut governor = Governor::new(0.5);
+        (0..200).for_each(|_| governor.asked_budget(true));
+        let raised = governor.raised();
+        assert!(raised > 0.5, "{raised}");
+        (0..1_000).for_each(|_| governor.passed_over(false));
+        assert_eq!(governor.raised(), raised);
+        (0..20_000).for_each(|_| governor.passed_over(true));
+        assert_eq!(governor.raised(), 0.0, "even when nothing passes any more");
     }
 
     #[test]

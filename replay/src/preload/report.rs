@@ -88,7 +88,11 @@ fn better<const N: usize>(tried: [Figures; N]) -> Figures {
 
 #[cfg(test)]
 mod tests {
+    use arxosrt_core::preload::{Item, Settings};
+
+    use super::super::clicks::uniform;
     use super::super::office::{Office, Site, walks};
+    use super::super::trace::Access;
     use super::super::web::{Web, site};
     use super::*;
 
@@ -135,6 +139,40 @@ mod tests {
             let figures = run(&trace, &setup, &mut Ours::new(&trace, &setup));
             assert!(figures.wasted_percent() <= 5.0, "seed {seed}: {figures:?}");
         }
+    }
+
+    #[test]
+    fn who_clicks_anything_is_left_alone() {
+        let trace = uniform(&Web { pages: 400, sessions: 4_000, seed: 1 });
+        let setup = Setup::default();
+        let none = run(&trace, &setup, &mut Nothing);
+        let figures = run(&trace, &setup, &mut Ours::new(&trace, &setup));
+        assert!(figures.wasted_percent() <= 5.0, "{figures:?}");
+        assert!(figures.hit_percent() > none.hit_percent() - 0.2, "{figures:?}, without {none:?}");
+    }
+
+    /// Sessions that go from one page of a pair to the other after 15 s, one session each `gap_ms`.
+    fn pairs(from_ms: u64, sessions: u64, gap_ms: u64) -> impl Iterator<Item = Access> {
+        (0..sessions).flat_map(move |at| {
+            let (session, begin, pair) = (from_ms + at, from_ms + at * gap_ms, (at % 400) as Item * 2);
+            let step = move |after, item| Access { at_ms: begin + after, session, user: None, item };
+            [step(0, pair), step(15_000, pair + 1)]
+        })
+    }
+
+    #[test]
+    fn a_source_that_does_not_pay_goes_off_and_comes_back_when_it_would() {
+        // In the rush a preload is pushed out by others within 5 s, long before anybody wants it; in the calm it stays.
+        let rush = 3_000;
+        let accesses = pairs(0, rush, 1_000).chain(pairs(rush * 1_000 + 60_000, 3_000, 20_000)).collect();
+        let trace = Trace::new(accesses, vec![1_000; 800], Vec::new());
+        let setup = Setup::default();
+        let settings = Settings { holdout_permille: 0, ..Settings::for_cache(setup.cache_bytes(&trace)) };
+        let mut ours = Ours::with(Settings { precision_goal: 0.0, ..settings }, &trace);
+        run(&trace, &setup, &mut ours);
+        let tally = ours.engine.feedback().tally(Source::OneStep);
+        assert!(tally.switched_off >= 1 && !tally.is_off, "{tally:?}");
+        assert!(tally.used > 1_000, "and it earns again: {tally:?}");
     }
 
     #[test]
