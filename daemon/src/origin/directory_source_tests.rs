@@ -23,10 +23,10 @@ use crate::hub::ask::{Ask, HubHandle, Page, Standing, Unwritten};
 const PAGE: usize = 2;
 
 /// What a hub would know, by resource.
-type Waiting = Arc<Mutex<BTreeMap<String, Stored>>>;
+pub(super) type Waiting = Arc<Mutex<BTreeMap<String, Stored>>>;
 
 /// A hub that knows what is not written yet, and no document else.
-fn hub(waiting: Waiting) -> HubHandle {
+pub(super) fn hub(waiting: Waiting) -> HubHandle {
     let (hub, mut questions) = HubHandle::new();
     tokio::spawn(async move {
         while let Some(ask) = questions.recv().await {
@@ -66,7 +66,7 @@ fn row(stored: &Stored, floor: &RoomId) -> Unwritten {
     Unwritten { resource: stored.resource.clone(), kind, version: stored.version, is }
 }
 
-fn fetch(strategy: &str, id: &str) -> Fetch {
+pub(super) fn fetch(strategy: &str, id: &str) -> Fetch {
     Fetch {
         strategy: strategy.into(),
         id: EntryId::new(id).unwrap(),

@@ -16,6 +16,8 @@
 //! - `service` does this beside the hub, which never waits; `pending` is what is still to be written.
 
 mod cache;
+#[cfg(test)]
+mod cached_edits;
 pub mod directory;
 pub mod directory_source;
 #[cfg(test)]
