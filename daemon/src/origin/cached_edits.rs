@@ -64,12 +64,7 @@ impl Office {
         let origin = DirectorySource::new(world.documents.clone(), hub(waiting.clone()));
         let source = Arc::new(Counted(origin.clone(), AtomicUsize::new(0)));
         let (cache, _) = Cache::start(Parts {
-            settings: CacheSettings {
-                bytes_max: 64 << 20,
-                loads_max: 8,
-                load_timeout: PATIENCE,
-                alone_ttl_ms: 30_000,
-            },
+            settings: CacheSettings { bytes_max: 64 << 20, loads_max: 8, load_timeout: PATIENCE, alone_ttl_ms: 30_000 },
             strategies: Strategies::new(Strategies::known()).unwrap(),
             directory: world.documents.directory.clone(),
             source: source.clone(),

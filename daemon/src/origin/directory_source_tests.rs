@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::directory_source::DirectorySource;
 use super::documents::Kind;
-use super::fetch::{Fetch, FetchError, Fetched, Purpose, Source};
+use super::fetch::{Fetch, FetchError, Fetched, Promoted, Purpose, Source};
 use super::random_edits::{FLOORS, Random, World, open, seeds};
 use super::watch::{Changed, Watch};
 use super::write_back::Stored;
@@ -72,6 +72,7 @@ pub(super) fn fetch(strategy: &str, id: &str) -> Fetch {
         id: EntryId::new(id).unwrap(),
         etag: None,
         purpose: Purpose::Demand,
+        promoted: Promoted::default(),
         deadline: Duration::from_secs(20),
     }
 }

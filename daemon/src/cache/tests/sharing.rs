@@ -107,7 +107,11 @@ async fn every_invalidation_is_told_to_the_others() {
     bench.edits("f1", "door", None);
     let told = shared.told();
     let tags = told.iter().filter(|change| matches!(change, Change::Tag { .. })).count();
-    assert_eq!((tags, told.len()), (3, 3 + 6), "the floor, the thing, the whole building, and the thing by name: {told:?}");
+    assert_eq!(
+        (tags, told.len()),
+        (3, 3 + 6),
+        "the floor, the thing, the whole building, and the thing by name: {told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
