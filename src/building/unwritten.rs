@@ -30,6 +30,11 @@ pub struct Agreed {
 }
 
 impl Agreed {
+    /// This document, in this version, on this floor unless it names another one.
+    pub fn new(doc: Doc, version: u64, floor: Option<RoomId>) -> Agreed {
+        Agreed { floor: stated_floor(&doc).or(floor), doc, version }
+    }
+
     /// The floor in whose folder it belongs, as [`Unwritten::floor`] says it. A deleted one belongs nowhere.
     pub fn floor(&self) -> Option<&RoomId> {
         self.floor.as_ref().filter(|_| self.doc.value().is_some())
@@ -90,8 +95,11 @@ fn floor(resource: &ResourceId, held: &Resource) -> Option<RoomId> {
     if held.kind() == ResourceKind::Floor {
         return RoomId::new(resource.as_str()).ok();
     }
-    let stated = held.doc().at("/floor_id").and_then(Value::as_text);
-    stated.and_then(|floor| RoomId::new(floor).ok()).or_else(|| held.rooms.first().cloned())
+    stated_floor(held.doc()).or_else(|| held.rooms.first().cloned())
+}
+
+fn stated_floor(doc: &Doc) -> Option<RoomId> {
+    doc.at("/floor_id").and_then(Value::as_text).and_then(|floor| RoomId::new(floor).ok())
 }
 
 fn text(mut doc: Doc, version: u64) -> Option<String> {

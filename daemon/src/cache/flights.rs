@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::loads::Landed;
 use super::value::CacheError;
+use crate::origin::fetch::Promoted;
 
 /// How many loads may be under way or wait for their turn.
 pub const FLIGHTS_MAX: usize = 4096;
@@ -57,6 +58,8 @@ struct Flight {
     /// Nobody asked for it yet: who had it loaded ahead.
     ahead_of: Option<u8>,
     is_wanted: bool,
+    /// Tells the load when that changes.
+    promoted: Promoted,
 }
 
 struct Failure {
@@ -83,6 +86,7 @@ pub struct Lead {
     key: Key,
     number: u64,
     outcome: watch::Sender<Option<Outcome>>,
+    promoted: Promoted,
 }
 
 impl Flights {
@@ -101,7 +105,9 @@ impl Flights {
             && flight.captured.is_current()
         {
             let first_use = flight.ahead_of.filter(|_| is_demand && !flight.is_wanted);
-            flight.is_wanted |= is_demand;
+            if is_demand && !std::mem::replace(&mut flight.is_wanted, true) {
+                flight.promoted.promote();
+            }
             return Boarded::Joined(flight.outcome.clone(), first_use);
         }
         if let Some(failure) = table.failures.get(key)
@@ -116,9 +122,17 @@ impl Flights {
         table.next_number += 1;
         let number = table.next_number;
         let (outcome, waiting) = watch::channel(None);
-        let flight = Flight { number, captured: capture(), outcome: waiting.clone(), ahead_of, is_wanted: is_demand };
+        let promoted = Promoted::default();
+        let flight = Flight {
+            number,
+            captured: capture(),
+            outcome: waiting.clone(),
+            ahead_of,
+            is_wanted: is_demand,
+            promoted: promoted.clone(),
+        };
         table.flying.insert(key.clone(), flight);
-        Boarded::Leads(Lead { flights: self.clone(), key: key.clone(), number, outcome }, waiting)
+        Boarded::Leads(Lead { flights: self.clone(), key: key.clone(), number, outcome, promoted }, waiting)
     }
 
     /// Writes or removes a value before anything that is under way: that installs nothing any more.
@@ -148,6 +162,11 @@ impl Flights {
 }
 
 impl Lead {
+    /// Whether somebody waits for the load by now.
+    pub fn promoted(&self) -> Promoted {
+        self.promoted.clone()
+    }
+
     /// Ends the load: `install` is called unless a write has overtaken it, and is told whether anybody has asked.
     pub fn land(self, now: Mono, mut outcome: Outcome, install: impl FnOnce(&mut Landed, bool)) {
         let mut table = self.flights.table();

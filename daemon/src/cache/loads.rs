@@ -15,7 +15,7 @@ use super::flights::{Boarded, FLIGHTS_MAX, Lead, Waiting};
 use super::service::{Cache, Inner};
 use super::tier::{Fill, Read, Stored, StoredValue};
 use super::value::{CacheError, Held, ServedFrom};
-use crate::origin::fetch::{Fetch, FetchError, Fetched, Purpose};
+use crate::origin::fetch::{Fetch, FetchError, Fetched, Promoted, Purpose};
 
 /// What a load has brought.
 pub struct Landed {
@@ -171,7 +171,7 @@ impl Inner {
         let began = std::time::Instant::now();
         let limit = self.settings.load_timeout;
         let mut outdated = false;
-        let outcome = match timeout(limit, self.load(&job, strategy, &mut outdated)).await {
+        let outcome = match timeout(limit, self.load(&job, strategy, lead.promoted(), &mut outdated)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(CacheError::Origin(FetchError::Timeout(limit))),
         };
@@ -218,7 +218,13 @@ impl Inner {
         Some(self.patches.install(key, put))
     }
 
-    async fn load(&self, job: &Job, strategy: &Strategy, outdated: &mut bool) -> Result<Landed, CacheError> {
+    async fn load(
+        &self,
+        job: &Job,
+        strategy: &Strategy,
+        promoted: Promoted,
+        outdated: &mut bool,
+    ) -> Result<Landed, CacheError> {
         let counts = &self.counts[usize::from(job.key.strategy.0)];
         let mut fill = None;
         if let Some(shared) = &self.shared {
@@ -251,6 +257,7 @@ impl Inner {
             id: job.key.id.clone(),
             etag: job.prior.as_ref().and_then(|held| held.validator.as_deref()).map(Box::from),
             purpose: job.purpose,
+            promoted,
             deadline: self.settings.load_timeout,
         };
         let fetched = self.source.fetch(fetch).await;

@@ -31,7 +31,7 @@ impl CacheSource {
         let Some(cache) = self.0.get() else { return Ok(()) };
         let figures = cache.stats();
         type Figure = fn(&StrategyFigures) -> u64;
-        let counters: [(&str, &str, Figure); 16] = [
+        let counters: [(&str, &str, Figure); 17] = [
             ("cache_local_hits", "Values served from this process", |s| s.local.hits + s.local.soft),
             ("cache_negative_hits", "Requests for what is known not to be there", |s| s.local.negative),
             ("cache_shared_hits", "Values served from the shared cache", |s| s.shared_hits),
@@ -42,6 +42,7 @@ impl CacheSource {
             ("cache_load_failures", "Loads from the origin that failed", |s| s.load_failures),
             ("cache_load_microseconds", "The time that loads from the origin took", |s| s.load_us),
             ("cache_refreshes", "Values loaded anew before their time was over", |s| s.refreshes),
+            ("cache_patched", "Lists that were brought up to date with edits", |s| s.patched),
             ("cache_writes", "Values that clients have set", |s| s.writes),
             ("cache_refused", "Requests refused because the shared cache cannot be reached", |s| s.refused),
             ("cache_outdated", "Loads that something had made invalid before they ended", |s| s.local.outdated),

@@ -95,7 +95,7 @@ impl Inner {
                 Overlay::of(&self.hub, &building, floor).await?
             }
         };
-        let slot = self.slots.enter(fetch.purpose, fetch.deadline).await?;
+        let slot = self.slots.enter_promoted(fetch.purpose, &fetch.promoted, fetch.deadline).await?;
         let etag = fetch.etag.clone();
         let reading = self.clone();
         let read = spawn_blocking(move || {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::directory_source::DirectorySource;
 use super::documents::Kind;
-use super::fetch::{Fetch, FetchError, Fetched, Purpose, Source};
+use super::fetch::{Fetch, FetchError, Fetched, Promoted, Purpose, Source};
 use super::random_edits::{FLOORS, Random, World, open, seeds};
 use super::watch::{Changed, Watch};
 use super::write_back::Stored;
@@ -23,10 +23,10 @@ use crate::hub::ask::{Ask, HubHandle, Page, Standing, Unwritten};
 const PAGE: usize = 2;
 
 /// What a hub would know, by resource.
-type Waiting = Arc<Mutex<BTreeMap<String, Stored>>>;
+pub(super) type Waiting = Arc<Mutex<BTreeMap<String, Stored>>>;
 
 /// A hub that knows what is not written yet, and no document else.
-fn hub(waiting: Waiting) -> HubHandle {
+pub(super) fn hub(waiting: Waiting) -> HubHandle {
     let (hub, mut questions) = HubHandle::new();
     tokio::spawn(async move {
         while let Some(ask) = questions.recv().await {
@@ -66,12 +66,13 @@ fn row(stored: &Stored, floor: &RoomId) -> Unwritten {
     Unwritten { resource: stored.resource.clone(), kind, version: stored.version, is }
 }
 
-fn fetch(strategy: &str, id: &str) -> Fetch {
+pub(super) fn fetch(strategy: &str, id: &str) -> Fetch {
     Fetch {
         strategy: strategy.into(),
         id: EntryId::new(id).unwrap(),
         etag: None,
         purpose: Purpose::Demand,
+        promoted: Promoted::default(),
         deadline: Duration::from_secs(20),
     }
 }

@@ -24,6 +24,7 @@ use super::elements::Elements;
 use super::floors;
 use super::folder::{FILE_BYTES_MAX, Root};
 use super::layout::Layout;
+use super::own_writes::OwnWrites;
 
 /// How many things the daemon remembers as it last read or wrote them. What is beyond is written all the same, but it
 /// is looked for where it was at the start, and nobody notices when somebody else had changed it.
@@ -71,6 +72,7 @@ pub struct Documents {
     path: PathBuf,
     pub(super) directory: Arc<Directory>,
     state: Mutex<State>,
+    own_writes: Mutex<OwnWrites>,
 }
 
 /// What is remembered of the folder. Never held over a look at the disk.
@@ -155,7 +157,7 @@ impl Documents {
             }
         }
         let state = State { layout, known: HashMap::new(), cache: Cache::default() };
-        Ok(Documents { root, path, directory, state: Mutex::new(state) })
+        Ok(Documents { root, path, directory, state: Mutex::new(state), own_writes: Mutex::default() })
     }
 
     /// The document of `resource`, or nothing when the folder has none.
@@ -256,6 +258,22 @@ impl Documents {
     pub(super) fn elements_now(&self, file: &Path) -> Result<Option<Elements>, Trouble> {
         let Some(text) = self.text(file)? else { return Ok(None) };
         Elements::read(text).map(Some).map_err(|error| self.trouble(file, document::misfit(&error)))
+    }
+
+    /// Replaces a file's content.
+    pub(super) fn replace(&self, file: &Path, content: &str) -> Result<(), Trouble> {
+        let replaced = self.own_writes().replace(&self.root, file, content.as_bytes());
+        replaced.map_err(self.io_trouble(file))
+    }
+
+    /// A file has changed, but only as it was written here. See [`OwnWrites::is_silent`].
+    pub(super) fn is_own_write(&self, file: &Path) -> bool {
+        self.own_writes().is_silent(&self.root, file)
+    }
+
+    /// Held while a file is replaced: whoever notices that waits until it is known whose doing it was.
+    fn own_writes(&self) -> MutexGuard<'_, OwnWrites> {
+        self.own_writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A file's text.

@@ -6,10 +6,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arxosrt_core::cache::EntryId;
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 /// A value that is wanted.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct Fetch {
     pub etag: Option<Box<str>>,
     /// Who wants it.
     pub purpose: Purpose,
+    /// Whether somebody waits for it by now, whatever the purpose was.
+    pub promoted: Promoted,
     /// The latest that an answer is of use, from now on.
     pub deadline: Duration,
 }
@@ -33,6 +38,32 @@ pub enum Purpose {
     Demand,
     /// Somebody will probably want it, or the value that is there grows old.
     Ahead,
+}
+
+/// A value that was to be loaded ahead may come to be waited for, while its load is under way. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Promoted(Arc<(AtomicBool, Notify)>);
+
+impl Promoted {
+    /// Somebody waits for it from now on.
+    pub fn promote(&self) {
+        self.0.0.store(true, Ordering::Release);
+        self.0.1.notify_waiters();
+    }
+
+    /// Somebody waits for it.
+    pub fn is(&self) -> bool {
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    /// Returns when somebody waits for it.
+    pub async fn wait(&self) {
+        // From here on a promotion wakes this one, whether it has been polled or not.
+        let notified = self.0.1.notified();
+        if !self.is() {
+            notified.await;
+        }
+    }
 }
 
 /// What an origin says.

@@ -193,7 +193,7 @@ impl Documents {
         let text = text.map_err(|error| self.trouble(file, error))?;
         match old.as_deref() == Some(&text) {
             true => Ok(()),
-            false => self.root.replace(file, text.as_bytes()).map_err(self.io_trouble(file)),
+            false => self.replace(file, &text),
         }
     }
 }

@@ -22,18 +22,46 @@ pub struct Root {
 }
 
 /// A file as it was at some time. One that was replaced has another inode, one that was written another time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     inode: u64,
     modified_s: i64,
     modified_ns: i64,
     bytes: u64,
+    /// When it got its content, its name or its mode. It says nothing about the content, so stamps are equal without it.
+    placed_s: i64,
 }
+
+impl PartialEq for Stamp {
+    fn eq(&self, other: &Stamp) -> bool {
+        let told_by = |stamp: &Stamp| (stamp.inode, stamp.modified_s, stamp.modified_ns, stamp.bytes);
+        told_by(self) == told_by(other)
+    }
+}
+
+impl Eq for Stamp {}
 
 /// A file that was changed this lately may be changed once more without getting another time.
 const TIME_GRAIN: Duration = Duration::from_millis(50);
 
 impl Stamp {
+    /// A file's stamp.
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Stamp {
+        Stamp {
+            inode: metadata.ino(),
+            modified_s: metadata.mtime(),
+            modified_ns: metadata.mtime_nsec(),
+            bytes: metadata.len(),
+            placed_s: metadata.ctime(),
+        }
+    }
+
+    /// Has nobody written it, or put it where it is, for so long?
+    pub(super) fn is_at_rest(&self, now: SystemTime, rest: Duration) -> bool {
+        let since = u64::try_from(self.modified_s.max(self.placed_s)).map(Duration::from_secs);
+        since.is_ok_and(|since| now.duration_since(SystemTime::UNIX_EPOCH + since).is_ok_and(|age| age > rest))
+    }
+
     /// How many bytes the file has.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -44,7 +72,7 @@ impl Stamp {
     pub fn name(&self, now: SystemTime) -> Option<String> {
         let since = Duration::new(u64::try_from(self.modified_s).ok()?, u32::try_from(self.modified_ns).ok()?);
         let age = now.duration_since(SystemTime::UNIX_EPOCH + since).ok()?;
-        let Stamp { inode, modified_s, modified_ns, bytes } = self;
+        let Stamp { inode, modified_s, modified_ns, bytes, .. } = self;
         (age > TIME_GRAIN).then(|| format!("{inode:x}-{modified_s:x}-{modified_ns:x}-{bytes:x}"))
     }
 }
@@ -104,13 +132,7 @@ impl Root {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             real => real?,
         };
-        let metadata = std::fs::metadata(real)?;
-        Ok(Some(Stamp {
-            inode: metadata.ino(),
-            modified_s: metadata.mtime(),
-            modified_ns: metadata.mtime_nsec(),
-            bytes: metadata.len(),
-        }))
+        Ok(Some(Stamp::of(&std::fs::metadata(real)?)))
     }
 
     /// Where it is, without links.

@@ -11,11 +11,13 @@
 //! - `fetch` is what the cache wants of any origin, `sources` says which one it asks, `slots` who asks now and `fitness`
 //!   whether it answers;
 //! - `directory_source` gives the cache the folder's files, with what `overlay` knows of edits that are not written yet;
-//! - `watch` notices what others change in the folder;
+//! - `watch` notices what others change in the folder, and `own_writes` tells it what they did not;
 //! - `http` is a service; `store` is whichever of the two has the documents;
 //! - `service` does this beside the hub, which never waits; `pending` is what is still to be written.
 
 mod cache;
+#[cfg(test)]
+mod cached_edits;
 pub mod directory;
 pub mod directory_source;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub mod http;
 mod layout;
 mod newest;
 mod overlay;
+mod own_writes;
 pub mod pending;
 #[cfg(test)]
 mod random_edits;

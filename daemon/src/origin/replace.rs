@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use super::folder::{ENTRIES_MAX, FILE_BYTES_MAX, Root};
+use super::folder::{ENTRIES_MAX, FILE_BYTES_MAX, Root, Stamp};
 
 /// The end of the names of files that are not in place yet.
 pub const STAGED_SUFFIX: &str = ".arxosrt-new";
@@ -27,12 +27,13 @@ pub struct Staged {
 }
 
 impl Root {
-    /// Replaces a file's content, or creates the file; its folder must be there.
+    /// Both halves at once.
+    #[cfg(test)]
     pub fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         self.stage(path, content)?.put_in_place()
     }
 
-    /// The first half of [`Root::replace`].
+    /// Writes a file's new content beside it, or that of a file that is not there yet; its folder must be.
     pub fn stage(&self, path: &Path, content: &[u8]) -> io::Result<Staged> {
         if content.len() as u64 > FILE_BYTES_MAX {
             let why = format!("it would have {} bytes, more than {FILE_BYTES_MAX}", content.len());
@@ -157,7 +158,12 @@ impl Root {
 }
 
 impl Staged {
-    /// The second half of [`Root::replace`].
+    /// What the file will be told by once it is in place.
+    pub fn stamp(&self) -> io::Result<Stamp> {
+        fs::metadata(&self.beside).map(|metadata| Stamp::of(&metadata))
+    }
+
+    /// Replaces the file, in one step.
     pub fn put_in_place(mut self) -> io::Result<()> {
         fs::rename(&self.beside, &self.place)?;
         self.is_placed = true;

@@ -1,16 +1,17 @@
 //! Who may ask an origin now, and who waits?
 //!
 //! At most so many ask at once. Somebody who waits for a value goes before everything that is loaded ahead, which never
-//! has more than a tenth of the places (and always one). Those who wait are bounded as well: whoever would be one more
+//! has more than a tenth of the places (and always one). What is loaded ahead and comes to be waited for leaves its queue
+//! for the other one. Those who wait are bounded as well: whoever would be one more
 //! is told so at once, since an origin that is this far behind will not answer in time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
-use super::fetch::{FetchError, Purpose};
+use super::fetch::{FetchError, Promoted, Purpose};
 
 /// How many may wait for each purpose.
 pub const WAITING_MAX: usize = 1024;
@@ -76,6 +77,24 @@ impl Slots {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) => unreachable!("whoever waits is in the queue until it has a place or has gone"),
             Err(_) => Err(FetchError::Timeout(patience)),
+        }
+    }
+
+    /// The same for what is loaded ahead as long as nobody waits for it.
+    pub async fn enter_promoted(
+        &self,
+        purpose: Purpose,
+        promoted: &Promoted,
+        patience: Duration,
+    ) -> Result<Slot, FetchError> {
+        if purpose == Purpose::Demand || promoted.is() {
+            return self.enter(Purpose::Demand, patience).await;
+        }
+        let until = Instant::now() + patience;
+        tokio::select! {
+            biased;
+            place = self.enter(Purpose::Ahead, patience) => place,
+            () = promoted.wait() => self.enter(Purpose::Demand, until.saturating_duration_since(Instant::now())).await,
         }
     }
 
@@ -174,6 +193,25 @@ mod tests {
         drop(first);
         let _third = slots.enter(Purpose::Ahead, LONG).await.unwrap();
         assert_eq!(*order.lock().unwrap(), ["one", "two", "ahead"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_to_be_waited_for_does_not_wait_behind_what_is_loaded_ahead() {
+        let slots = Slots::new(2);
+        let held = slots.enter(Purpose::Ahead, LONG).await.unwrap();
+        let (promoted, never) = (Promoted::default(), Promoted::default());
+        let mut first = Box::pin(slots.enter_promoted(Purpose::Ahead, &never, LONG));
+        let mut second = Box::pin(slots.enter_promoted(Purpose::Ahead, &promoted, LONG));
+        assert!(futures_poll(first.as_mut()).is_none() && futures_poll(second.as_mut()).is_none());
+        promoted.promote();
+        let served = second.await.expect("there is a place for those who wait");
+        assert!(futures_poll(first.as_mut()).is_none());
+        drop(held);
+        drop(first.await.unwrap());
+        drop(served);
+        assert_eq!(slots.busy(), 0);
+        let already = slots.enter_promoted(Purpose::Ahead, &promoted, LONG).await.unwrap();
+        assert_eq!(already.purpose, Purpose::Demand);
     }
 
     #[tokio::test(start_paused = true)]

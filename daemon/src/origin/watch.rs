@@ -1,8 +1,8 @@
 //! Has somebody else changed the folder of buildings?
 //!
 //! The kernel tells of changed files; where it cannot, the folder is looked over every [`LOOK_EVERY`]. What changes within
-//! [`GATHER`] is told once, per floor. What the daemon writes is told too: whoever is told only forgets what it knew, so
-//! that costs a load and leads to nothing that would be written again.
+//! [`GATHER`] is told once, per floor. What the daemon itself writes into a file is not told: see `own_writes`. Floors that
+//! it makes and removes are.
 //!
 //! At most [`FLOORS_MAX`] floors are gathered; beyond, and when the kernel has lost events, all buildings have changed.
 //! A floor or a building that is new is not taken in: which there are is read at the start. That is said in the log.
@@ -123,17 +123,21 @@ fn by_looks(shared: &Arc<Shared>, every: Duration) -> notify::Result<Box<dyn Wat
 impl Shared {
     /// On the watcher's own thread.
     fn note(&self, event: notify::Result<Event>) {
+        if event.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+            return;
+        }
+        // Asked before anything is locked: it may have to wait until a file is in place.
+        let is_news =
+            |path: &&Path| !path.as_os_str().is_empty() && !is_hidden(path) && !self.documents.is_own_write(path);
+        let paths = event.as_ref().map_or(&[][..], |event| &event.paths);
+        let news: Vec<&Path> =
+            paths.iter().filter_map(|path| path.strip_prefix(&self.real).ok()).filter(is_news).collect();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) => return,
+        match &event {
             Ok(event) if event.need_rescan() => seen.is_everything = true,
-            Ok(event) => {
-                let state = self.documents.state();
-                for path in event.paths.iter().filter_map(|path| path.strip_prefix(&self.real).ok()) {
-                    if is_hidden(path) || path.as_os_str().is_empty() {
-                        continue;
-                    }
-                    let changed = match state.layout.about(path) {
+            Ok(_) => {
+                for path in news {
+                    let changed = match self.documents.state().layout.about(path) {
                         About::Floor(building, floor) => Changed { building, floor: Some(floor) },
                         About::Building(building) => Changed { building, floor: None },
                         About::Unknown => {

@@ -264,7 +264,7 @@ impl Documents {
         let new = elements.edited(&by_id).map_err(|error| self.trouble(file, error))?;
         let is_new = !is_there && edits.iter().any(|(_, _, edit)| matches!(edit, Edit::Put(_)));
         if is_new || new != elements.text() {
-            self.root.replace(file, new.as_bytes()).map_err(self.io_trouble(file))?;
+            self.replace(file, &new)?;
         }
         Ok(edits.iter().map(|(at, _, _)| elements.get(id(*at)).map(|(_, version)| version)).collect())
     }

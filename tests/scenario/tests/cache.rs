@@ -1,8 +1,14 @@
 //! The cache as front and back ends meet it: values over REST, and edits that make them invalid.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use arxosrt_scenario::http::{Answer, Request};
 use arxosrt_scenario::{Served, Setup, house, house_folder, json, segment, until};
 use arxosrtd::config::cache::{Rank, Strategy};
+use arxosrtd::config::{HttpPlace, OriginKind};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn put(served: &Served, what: &str, value: &str) -> Answer {
     let path = format!("/v1/realtime/cache/{what}");
@@ -97,17 +103,21 @@ async fn whoever_hears_of_an_edit_does_not_read_what_was_there_before_it() {
     let _ana = served.client_in("ana", "hq:1").await;
     let mut version = 0;
     for round in 0..5 {
-        for what in ["object_data/floor:hq:1", "object_data/door", "analytics_data/building:hq", "floor_data/hq:2"] {
+        let touched = ["object_data/floor:hq:1", "object_data/door", "analytics_data/building:hq"];
+        let others = ["floor_data/hq:2", "floor_data/hq:1", "route_data/floor:hq:1", "grid_calibration/floor:hq:1"];
+        for what in touched.into_iter().chain(others) {
             put(&served, what, "\"old\"").await;
         }
         let edit = json!({"user_id": "ana", "resource_id": "door", "base_version": version, "patch": {"width": round}});
         let answered = served.post("/v1/realtime/edit", &edit).await.ok();
         version = answered["version"].as_u64().expect("a version");
         ben.expect("resource_updated").await;
-        for what in ["object_data/floor:hq:1", "object_data/door", "analytics_data/building:hq"] {
+        for what in touched {
             assert!(!is_there(&served, what).await, "{what} in round {round}");
         }
-        assert!(is_there(&served, "floor_data/hq:2").await, "another floor stays");
+        for what in others {
+            assert!(is_there(&served, what).await, "{what} is made of something else");
+        }
     }
 }
 
@@ -193,4 +203,75 @@ async fn a_strategy_that_somebody_declares_is_like_any_other() {
     assert!(metrics.contains("arxosrt_cache_writes_total{strategy=\"weather\"} 1"), "{metrics}");
     let secret = Request::new("PUT", "/realtime/cache/user_session/s1").json(&json!({})).to(served.http).await;
     assert_eq!((secret.status, &secret.json()["error_code"]), (503, &json!("cache_unavailable")));
+}
+
+/// A service that takes its time for the list of a floor's objects, and counts how often it is asked for it.
+async fn slow_service(asked: Arc<AtomicUsize>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                while !bytes.ends_with(b"\r\n\r\n") {
+                    if socket.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let head = String::from_utf8(bytes).unwrap();
+                let door = json!({"id": "door", "floor_id": "hq:1", "version": 1, "width": 80});
+                let answer = match head.split(' ').nth(1).unwrap() {
+                    "/buildings" => {
+                        json!([{"id": "hq", "floors": [{"id": "hq:1", "objects": [{"id": "door"}, {"id": "window"}]}]}])
+                    }
+                    "/objects/door" => door,
+                    _ => {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        json!([door, {"id": "window", "floor_id": "hq:1"}])
+                    }
+                };
+                let body = answer.to_string();
+                let length = body.len();
+                let answer = format!("HTTP/1.1 200 x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+                let _ = socket.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_origin_does_not_make_a_floor_slow_on_which_people_edit() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let url = slow_service(asked.clone()).await;
+    let place = |url: &str| HttpPlace { url: url.into(), pointer: String::new(), write_url: String::new() };
+    let served = Setup::memory()
+        .with(|config| {
+            config.origin.kind = OriginKind::Http;
+            config.origin.http.url = url;
+            config.origin.http.directory_url = "/buildings".into();
+            config.origin.http.documents.insert("object".into(), place("/objects/{id}"));
+            config.origin.http.values.insert("object_data".into(), place("/floors/{floor}/objects"));
+        })
+        .start();
+    let mut ana = served.client_in("ana", "hq:1").await;
+    let mut ben = served.client_in("ben", "hq:1").await;
+    let list = format!("object_data/{}", segment("floor:hq:1"));
+    assert_eq!(get(&served, &list).await.json()[0]["width"], 80);
+    for version in 1..=20 {
+        let patch = json!({"width": 100 + version});
+        ana.send(
+            json!({"type": "edit", "id": version, "resource_id": "door", "base_version": version, "patch": patch}),
+        );
+        ben.expect("resource_updated").await;
+        let answer = get(&served, &list).await;
+        assert_eq!(answer.field("x-arxosrt-cache"), Some("local"), "{answer:?}");
+        let things = answer.json();
+        let door = things.as_array().expect("a list").iter().find(|thing| thing["id"] == "door").expect("the door");
+        assert_eq!((&door["width"], &door["version"]), (&json!(100 + version), &json!(version + 1)));
+        assert_eq!(things[1]["id"], "window");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "the origin was asked once, when the floor was opened");
 }

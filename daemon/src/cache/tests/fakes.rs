@@ -57,6 +57,11 @@ impl FakeOrigin {
         self.asked.lock().unwrap().len()
     }
 
+    /// Whether somebody waits by now for what was asked last.
+    pub fn is_promoted(&self) -> bool {
+        self.asked.lock().unwrap().last().unwrap().promoted.is()
+    }
+
     /// With which version, and for whom, it was asked last.
     pub fn last(&self) -> (Option<Box<str>>, Purpose) {
         let asked = self.asked.lock().unwrap();

@@ -258,3 +258,24 @@ async fn signals_that_nobody_takes_are_dropped_and_cost_nobody_a_wait() {
     assert_eq!(taken, SIGNALS_MAX);
     assert_eq!(bench.cache.stats().signals_dropped, 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_loaded_ahead_is_promoted_by_the_first_who_needs_it() {
+    let bench = Arc::new(Bench::start());
+    bench.origin.has("f1", "plan");
+    bench.origin.takes(Duration::from_secs(1));
+    let ahead = tokio::spawn({
+        let bench = bench.clone();
+        async move { bench.preload("floor_data/f1").await }
+    });
+    settle().await;
+    assert!(!bench.origin.is_promoted());
+    let needs = tokio::spawn({
+        let bench = bench.clone();
+        async move { bench.text("floor_data/f1").await }
+    });
+    settle().await;
+    assert!(bench.origin.is_promoted());
+    assert_eq!(needs.await.unwrap(), from_origin("plan"));
+    ahead.await.unwrap();
+}

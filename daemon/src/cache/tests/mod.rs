@@ -3,6 +3,7 @@
 
 mod fakes;
 mod loading;
+mod patching;
 mod sharing;
 mod warming;
 mod writing;
@@ -10,8 +11,12 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arxosrt_core::building::Agreed;
+use arxosrt_core::cache::place::Part;
 use arxosrt_core::cache::{EntryId, Strategies, StrategyId};
 use arxosrt_core::directory::Directory;
+use arxosrt_core::edit::change::Doc;
+use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -82,6 +87,19 @@ impl Bench {
     async fn preload(&self, what: &str) -> Preloaded {
         let (strategy, id) = self.name(what);
         self.cache.preload(strategy, &id, Some(3), true).await
+    }
+
+    /// An object of a floor is edited, or deleted.
+    fn edits(&self, floor: &str, id: &str, document: Option<&str>) {
+        let floor = RoomId::new(floor).unwrap();
+        let doc = document.map_or_else(Doc::absent, |text| Doc::parse(text).unwrap());
+        CacheHandle::new(self.cache.clone()).touched(Touched {
+            building: BuildingId::of_lone_room(&floor),
+            floors: [floor.clone()].into_iter().collect(),
+            part: Some(Part::Objects),
+            resource: ResourceId::new(id).unwrap(),
+            now: Some(Agreed::new(doc, 2, Some(floor))),
+        });
     }
 
     fn figures(&self, strategy: &str) -> StrategyFigures {

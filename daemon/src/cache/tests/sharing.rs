@@ -104,12 +104,14 @@ async fn every_invalidation_is_told_to_the_others() {
         matches!(&told[..], [Change::Key { .. }, Change::Tag { .. }, Change::Strategy(_), Change::All]),
         "{told:?}"
     );
-    let building = arxosrt_core::id::BuildingId::new("b").unwrap();
-    let resource = arxosrt_core::id::ResourceId::new("door").unwrap();
-    CacheHandle::new(bench.cache.clone()).touched(&building, &[], &resource);
+    bench.edits("f1", "door", None);
     let told = shared.told();
     let tags = told.iter().filter(|change| matches!(change, Change::Tag { .. })).count();
-    assert_eq!((tags, told.len()), (2, 2 + 6), "the thing, the building as a whole, and the thing by name: {told:?}");
+    assert_eq!(
+        (tags, told.len()),
+        (3, 3 + 6),
+        "the floor, the thing, the whole building, and the thing by name: {told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

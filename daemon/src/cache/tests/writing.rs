@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::origin::fetch::FetchError;
-use arxosrt_core::id::{BuildingId, ResourceId, RoomId};
+use arxosrt_core::id::RoomId;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -90,8 +90,7 @@ async fn an_edit_makes_its_floors_invalid_before_the_hub_goes_on() {
     for what in ["floor_data/1", "object_data/floor:1", "object_data/door", "floor_data/2"] {
         bench.put(what, "x").await.unwrap();
     }
-    let (building, floor) = (BuildingId::new("1").unwrap(), RoomId::new("1").unwrap());
-    CacheHandle::new(bench.cache.clone()).touched(&building, &[floor], &ResourceId::new("door").unwrap());
+    bench.edits("1", "door", None);
     for what in ["floor_data/1", "object_data/floor:1", "object_data/door"] {
         assert_eq!(bench.get(what).await, Err(CacheError::NotThere), "{what}");
     }

@@ -27,7 +27,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::origin::fetch::{FetchError, Purpose};
+use crate::origin::fetch::{FetchError, Promoted, Purpose};
 use crate::origin::fitness::Fitness;
 use crate::origin::slots::Slots;
 
@@ -77,6 +77,8 @@ pub struct Request {
     pub condition: Option<(header::HeaderName, Box<str>)>,
     /// Who asks.
     pub purpose: Purpose,
+    /// Whether somebody waits for it by now.
+    pub promoted: Promoted,
     /// By when an answer is of use.
     pub until: Instant,
 }
@@ -102,7 +104,15 @@ struct Failure {
 impl Request {
     /// Asks for what is at an address.
     pub fn get(address: Uri, purpose: Purpose, until: Instant) -> Request {
-        Request { method: Method::GET, address, body: None, condition: None, purpose, until }
+        Request {
+            method: Method::GET,
+            address,
+            body: None,
+            condition: None,
+            purpose,
+            promoted: Promoted::default(),
+            until,
+        }
     }
 }
 
@@ -139,11 +149,13 @@ impl Client {
         let mut attempt = 0;
         loop {
             let (is_up, trouble) = self.fitness.is();
-            if !is_up && request.purpose == Purpose::Ahead && self.slots.busy() > 0 {
+            let is_ahead = request.purpose == Purpose::Ahead && !request.promoted.is();
+            if !is_up && is_ahead && self.slots.busy() > 0 {
                 return Err(FetchError::Unavailable(trouble.unwrap_or_default()));
             }
             let left = request.until.saturating_duration_since(Instant::now());
-            let slot = self.slots.enter(request.purpose, left).await.map_err(|error| match error {
+            let slot = self.slots.enter_promoted(request.purpose, &request.promoted, left).await;
+            let slot = slot.map_err(|error| match error {
                 FetchError::Timeout(_) => FetchError::Timeout(patience),
                 error => error,
             })?;

@@ -115,7 +115,8 @@ impl Inner {
         let known = fetch.etag.clone().filter(|_| changed.is_none());
         let is_conditional = known.is_some();
         let condition = known.map(|etag| (IF_NONE_MATCH, etag));
-        let request = Request { condition, ..Request::get(address, fetch.purpose, until) };
+        let promoted = fetch.promoted.clone();
+        let request = Request { condition, promoted, ..Request::get(address, fetch.purpose, until) };
         let Reply { status, etag, body } = self.service.client.exchange(&request).await?;
         let text = match status {
             StatusCode::NOT_MODIFIED if is_conditional => return Ok(Fetched::Unchanged),

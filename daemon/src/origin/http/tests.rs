@@ -19,7 +19,7 @@ use super::{HttpDocuments, HttpSource, Service, buildings};
 use crate::config::{HttpOrigin, HttpPlace};
 use crate::hub::ask::{Ask, HubHandle, Page};
 use crate::origin::documents::Kind;
-use crate::origin::fetch::{Fetch, FetchError, Fetched, Purpose, Source};
+use crate::origin::fetch::{Fetch, FetchError, Fetched, Promoted, Purpose, Source};
 use crate::origin::write_back::{Outcome, Stored};
 
 const TOKEN: &str = "s3cr3t-token";
@@ -169,6 +169,7 @@ fn fetch(strategy: &str, id: &str) -> Fetch {
         id: EntryId::new(id).unwrap(),
         etag: None,
         purpose: Purpose::Demand,
+        promoted: Promoted::default(),
         deadline: Duration::from_secs(20),
     }
 }
