@@ -19,7 +19,7 @@ use redis::{
     ProtocolVersion, PushInfo, RedisError, RedisFuture, RedisResult, TlsCertificates, Value,
 };
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config::{Redis, RedisMode};
 
@@ -28,6 +28,10 @@ const PUSHES_MAX: usize = 4096;
 
 /// How often the cluster's client asks again within one call: once for a slot that has moved, once for luck.
 const CLUSTER_RETRIES: u32 = 2;
+
+/// A master of a cluster that did not answer so often, with a pause in between, is away. Once may be chance.
+const PINGS_MAX: usize = 3;
+const PING_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest password file that is read.
 const PASSWORD_BYTES_MAX: usize = 64 << 10;
@@ -214,7 +218,9 @@ impl Route {
             }
             RedisMode::Cluster => {
                 let (bus, epoch) = self.open_cluster_bus(&access, sender).await?;
-                (Wire::Cluster(self.open_cluster(&access).await?), bus, Watched::ClusterEpoch(epoch))
+                let mut wire = Wire::Cluster(self.open_cluster(&access).await?);
+                self.ask_masters(&mut wire).await?;
+                (wire, bus, Watched::ClusterEpoch(epoch))
             }
         };
         if let Wire::One(one) = &wire {
@@ -231,7 +237,7 @@ impl Route {
         match &link.watched {
             Watched::Nothing => Ok(()),
             Watched::ClusterEpoch(known) => match self.cluster_epoch(&mut link.bus).await? {
-                epoch if epoch == *known => Ok(()),
+                epoch if epoch == *known => self.ask_masters(&mut link.wire).await,
                 _ => Err(LinkError::Moved),
             },
             // When no sentinel can be asked the master may still be the master.
@@ -336,6 +342,21 @@ impl Route {
             return Err(LinkError::ClusterDown);
         }
         field("cluster_current_epoch").and_then(|text| text.parse().ok()).ok_or(LinkError::Answer("CLUSTER INFO"))
+    }
+
+    /// Does every master of the cluster answer? One that is away cannot be told what becomes invalid in its slots, so
+    /// nobody hears of it: until the cluster itself notices, which takes its node timeout, values would be served as if
+    /// all were well. So a cluster of which a part is away is away.
+    async fn ask_masters(&self, cluster: &mut Wire) -> Result<(), LinkError> {
+        // Goes to all masters, and fails if one of them does not answer in time.
+        let ping = redis::cmd("PING");
+        for _ in 0..PINGS_MAX {
+            if self.ask::<Value>(cluster, &ping).await.is_ok() {
+                return Ok(());
+            }
+            sleep(PING_PAUSE).await;
+        }
+        Err(LinkError::ClusterDown)
     }
 
     /// Where the master is, according to the first sentinel that answers.
