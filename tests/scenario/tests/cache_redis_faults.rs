@@ -20,9 +20,13 @@ use arxosrtd::config::{Redis as Config, RedisMode};
 /// `cache.alone_ttl_s` in these tests.
 const ALONE_S: u64 = 1;
 
+/// How much later one daemon may notice than another that Redis is back: the pauses between attempts double, so they are
+/// as long as the outage was. What it has to tell the others waits for that.
+const RETURN: Duration = Duration::from_secs(4);
+
 /// The oldest that may be read where it was not written: a second until it is noticed that Redis is silent, a second
-/// for which values are served without it, and as much again for processors that are busy.
-const BOUND: Duration = Duration::from_millis(1000 + ALONE_S * 1000 + 2000);
+/// for which values are served without it, as much again for processors that are busy, and [`RETURN`].
+const BOUND: Duration = Duration::from_millis(1000 + ALONE_S * 1000 + 2000).saturating_add(RETURN);
 
 /// The longest that a request may take: Redis, the wait until others are told, the origin, and busy processors.
 const SLOWEST: Duration = Duration::from_secs(3);
