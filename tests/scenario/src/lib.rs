@@ -5,11 +5,13 @@
 //! - [`http`] asks REST and the control socket;
 //! - [`redis`] is real Redis servers, [`proxy`] the network before them, [`tier`] nodes of the shared tier on them,
 //!   [`sharing`] whole daemons on them, and [`origin`] the service behind those;
+//! - [`certificate`] makes what TLS needs;
 //! - [`child`] runs the same daemon in a process of its own, for tests that kill it.
 //!
 //! Nothing here sleeps. Whatever a test waits for has [`PATIENCE`]; what must *not* come is checked behind a message
 //! that was sent later ([`Client::nothing_more`]).
 
+pub mod certificate;
 pub mod child;
 mod client;
 pub mod golden;

@@ -150,8 +150,14 @@ const MASTERS: usize = 3;
 impl Cluster {
     /// A cluster that serves all slots, with replicas that are ready to take over.
     pub async fn start() -> Cluster {
+        Cluster::with_node_timeout(1000).await
+    }
+
+    /// The same; so many milliseconds pass until its nodes find one of them dead.
+    pub async fn with_node_timeout(ms: u64) -> Cluster {
+        let timeout = ms.to_string();
         let options =
-            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"];
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout, "--cluster-replica-validity-factor", "0"];
         let nodes: Vec<Redis> = (0..2 * MASTERS).map(|_| Redis::with(&options)).collect();
         for (at, node) in nodes.iter().take(MASTERS).enumerate() {
             let slots = 16_384 / MASTERS;

@@ -20,9 +20,13 @@ use arxosrtd::config::{Redis as Config, RedisMode};
 /// `cache.alone_ttl_s` in these tests.
 const ALONE_S: u64 = 1;
 
+/// How much later one daemon may notice than another that Redis is back: the pauses between attempts double, so they are
+/// as long as the outage was. What it has to tell the others waits for that.
+const RETURN: Duration = Duration::from_secs(4);
+
 /// The oldest that may be read where it was not written: a second until it is noticed that Redis is silent, a second
-/// for which values are served without it, and as much again for processors that are busy.
-const BOUND: Duration = Duration::from_millis(1000 + ALONE_S * 1000 + 2000);
+/// for which values are served without it, as much again for processors that are busy, and [`RETURN`].
+const BOUND: Duration = Duration::from_millis(1000 + ALONE_S * 1000 + 2000).saturating_add(RETURN);
 
 /// The longest that a request may take: Redis, the wait until others are told, the origin, and busy processors.
 const SLOWEST: Duration = Duration::from_secs(3);
@@ -248,19 +252,37 @@ async fn a_clusters_master_dies() {
     let mut cluster = Cluster::start().await;
     let urls = cluster.urls();
     let trial = Trial::start(|| Config { mode: RedisMode::Cluster, urls: urls.clone(), ..Config::default() }).await;
-    let keys: Vec<String> = {
-        let mut keys = Vec::new();
-        for node in &cluster.nodes[..3] {
-            keys.extend(node.ask::<Vec<String>>(&["KEYS", "*object_data*"]).await);
-        }
-        keys
-    };
+    let mut keys = Vec::new();
+    for node in &cluster.nodes[..3] {
+        keys.extend(node.ask::<Vec<String>>(&["KEYS", "*object_data*"]).await);
+    }
     let master = cluster.master_of(keys.first().expect("the value is in Redis")).await;
     cluster.nodes[master].kill();
     trial.writes(20).await;
     cluster.until_whole().await;
     trial.connected(true).await;
     trial.end("cluster").await;
+}
+
+/// A cluster takes its node timeout to see that a master is dead: 15 s unless it is told otherwise. That long nobody can
+/// be told what becomes invalid in the master's slots.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clusters_master_dies_and_the_cluster_is_slow_to_see_it() {
+    let mut cluster = Cluster::with_node_timeout(60_000).await;
+    let urls = cluster.urls();
+    let trial = Trial::start(|| Config { mode: RedisMode::Cluster, urls: urls.clone(), ..Config::default() }).await;
+    let mut keys = Vec::new();
+    for node in &cluster.nodes[..3] {
+        keys.extend(node.ask::<Vec<String>>(&["KEYS", "*object_data*"]).await);
+    }
+    let master = cluster.master_of(keys.first().expect("the value is in Redis")).await;
+    cluster.nodes[master].kill();
+    trial.writes(5).await;
+    trial.connected(false).await;
+    trial.writes(20).await;
+    cluster.nodes[master].restart();
+    trial.connected(true).await;
+    trial.end("slow cluster").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,8 +19,9 @@ use redis::{
     ProtocolVersion, PushInfo, RedisError, RedisFuture, RedisResult, TlsCertificates, Value,
 };
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::masters;
 use crate::config::{Redis, RedisMode};
 
 /// How many messages of the bus may wait to be taken in. One more is lost, which is known and told.
@@ -28,6 +29,10 @@ const PUSHES_MAX: usize = 4096;
 
 /// How often the cluster's client asks again within one call: once for a slot that has moved, once for luck.
 const CLUSTER_RETRIES: u32 = 2;
+
+/// A master of a cluster that did not answer so often, with a pause in between, is away. Once may be chance.
+const ATTEMPTS_MAX: usize = 3;
+const ATTEMPTS_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest password file that is read.
 const PASSWORD_BYTES_MAX: usize = 64 << 10;
@@ -170,8 +175,8 @@ pub struct Link {
 enum Watched {
     /// Nothing does: there is one server.
     Nothing,
-    /// The cluster's count of failovers.
-    ClusterEpoch(u64),
+    /// The cluster's own count of failovers, or a master that does not answer: there is a key for each.
+    Cluster { epoch: u64, masters: Vec<String> },
     /// What the sentinels say.
     Master(ConnectionAddr),
 }
@@ -213,8 +218,11 @@ impl Route {
                 (Wire::One(wire), self.open(&access, info, Some(sender)).await?, Watched::Master(addr))
             }
             RedisMode::Cluster => {
-                let (bus, epoch) = self.open_cluster_bus(&access, sender).await?;
-                (Wire::Cluster(self.open_cluster(&access).await?), bus, Watched::ClusterEpoch(epoch))
+                let (mut bus, epoch) = self.open_cluster_bus(&access, sender).await?;
+                let masters = self.masters(&mut bus).await?;
+                let mut wire = Wire::Cluster(self.open_cluster(&access).await?);
+                self.ask_masters(&mut wire, &masters).await?;
+                (wire, bus, Watched::Cluster { epoch, masters })
             }
         };
         if let Wire::One(one) = &wire {
@@ -230,8 +238,8 @@ impl Route {
     pub async fn check(&self, link: &mut Link) -> Result<(), LinkError> {
         match &link.watched {
             Watched::Nothing => Ok(()),
-            Watched::ClusterEpoch(known) => match self.cluster_epoch(&mut link.bus).await? {
-                epoch if epoch == *known => Ok(()),
+            Watched::Cluster { epoch: known, masters } => match self.cluster_epoch(&mut link.bus).await? {
+                epoch if epoch == *known => self.ask_masters(&mut link.wire, masters).await,
                 _ => Err(LinkError::Moved),
             },
             // When no sentinel can be asked the master may still be the master.
@@ -336,6 +344,33 @@ impl Route {
             return Err(LinkError::ClusterDown);
         }
         field("cluster_current_epoch").and_then(|text| text.parse().ok()).ok_or(LinkError::Answer("CLUSTER INFO"))
+    }
+
+    /// A key for each master, in a slot of its own.
+    async fn masters(&self, bus: &mut MultiplexedConnection) -> Result<Vec<String>, LinkError> {
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        masters::keys(&self.config.prefix, &self.ask(bus, &slots).await?).ok_or(LinkError::Answer("CLUSTER SLOTS"))
+    }
+
+    /// Does every master of the cluster answer? One that is away cannot be told what becomes invalid in its slots, so
+    /// nobody hears of it: until the cluster itself notices, which takes its node timeout, values would be served as if
+    /// all were well. So a cluster of which a part is away is away.
+    async fn ask_masters(&self, cluster: &mut Wire, keys: &[String]) -> Result<(), LinkError> {
+        for key in keys {
+            let mut ask = redis::cmd("EXISTS");
+            ask.arg(key);
+            let mut attempts = 1;
+            while let Err(error) = self.ask::<Value>(cluster, &ask).await {
+                if attempts == ATTEMPTS_MAX {
+                    tracing::debug!("a master of the cluster does not answer: {error}");
+                    return Err(LinkError::ClusterDown);
+                }
+                attempts += 1;
+                sleep(ATTEMPTS_PAUSE).await;
+            }
+        }
+        Ok(())
     }
 
     /// Where the master is, according to the first sentinel that answers.

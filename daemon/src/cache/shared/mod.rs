@@ -26,6 +26,7 @@ mod connect;
 mod epochs;
 mod gate;
 mod keeper;
+mod masters;
 mod message;
 mod names;
 mod outbox;

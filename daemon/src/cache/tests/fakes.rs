@@ -184,8 +184,8 @@ impl SharedTier for FakeShared {
     }
 
     fn remove(&self, at: At) -> Later<bool> {
-        let was_there = self.state.values.lock().unwrap().remove(&(at.strategy, at.id)).is_some();
-        Box::pin(std::future::ready(was_there))
+        self.state.values.lock().unwrap().remove(&(at.strategy, at.id));
+        Box::pin(std::future::ready(self.is_up()))
     }
 
     fn invalidate(&self, changes: Vec<Change>) {

@@ -30,6 +30,10 @@ async fn sensitive_values_live_in_the_shared_tier_and_nowhere_else() {
     }
     assert_eq!(bench.cache.stats().entries, 0);
     assert!(bench.signals.try_recv().is_err(), "nobody learns from them");
+    let (strategy, id) = bench.name("user_session/s1");
+    assert!(shared.holds(strategy, &id).is_none(), "it is kept under a name that says nothing");
+    bench.cache.invalidate(&Invalidation::Key(strategy, id));
+    assert!(!format!("{:?}", shared.told()).contains("s1"), "and others are told of it by that name");
     shared.set_down(true);
     assert_eq!(bench.get("user_session/s1").await.unwrap_err(), refused);
     assert_eq!(bench.put("user_session/s1", "x").await.unwrap_err(), refused);
