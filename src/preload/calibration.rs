@@ -217,7 +217,7 @@ mod tests {
         for seed in 0..50 {
             let mut calibration = Calibration::default();
             for trial in 0..500 {
-                calibration.learn(Source::Habit, chance(&[seed, trial]), 0.5, mix(&[seed, trial, 2]) % 2 == 0);
+                calibration.learn(Source::Habit, chance(&[seed, trial]), 0.5, mix(&[seed, trial, 2]).is_multiple_of(2));
             }
             let curve: Vec<f32> =
                 (0..=100).map(|at| calibration.calibrated(Source::Habit, at as f32 / 100.0)).collect();

@@ -389,7 +389,7 @@ mod tests {
             let mut past = Past { user: Some(seed), ..Past::default() };
             for step in 0..2_000_u64 {
                 let roll = mix(&[seed, step]);
-                let item = if roll % 3 == 0 { (roll >> 8) as u32 % 50 } else { past.last.unwrap_or(0) + 1 };
+                let item = if roll.is_multiple_of(3) { (roll >> 8) as u32 % 50 } else { past.last.unwrap_or(0) + 1 };
                 model.learn(&past, item, roll >> 50);
                 past = past.and(item);
                 let shape = [(past.last.unwrap_or(0) + 1, 0.6), (7, 0.4)];

@@ -66,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Arc<Job>, items: Vec<Item>) {
             progress.started_at = Some(wall_now());
             progress.started = Some(Instant::now());
         });
-        Run::new(&shared, &job, items).to_its_end().await;
+        Run::new(&shared, &job, items).settle_all().await;
     }
     // The accounts first: whoever sees that a job is over may order the next one.
     shared.retire(&job, count);
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
     }
 
     /// Until every item is settled or the job is called off. Loads under way are dropped with it.
-    async fn to_its_end(mut self) {
+    async fn settle_all(mut self) {
         loop {
             self.choose();
             if self.next.is_none() && self.later.is_empty() && self.under_way.is_empty() {

@@ -210,11 +210,10 @@ impl Service {
     fn happened(&mut self, signal: &Signal) {
         self.taken_in += 1;
         match &signal.what {
-            What::Leave => {
-                if self.sessions.get(&signal.user) == Some(&signal.session) {
-                    self.sessions.remove(&signal.user);
-                }
+            What::Leave if self.sessions.get(&signal.user) == Some(&signal.session) => {
+                self.sessions.remove(&signal.user);
             }
+            What::Leave => {}
             _ if self.sessions.len() < SESSIONS_MAX || self.sessions.contains_key(&signal.user) => {
                 self.sessions.insert(signal.user.clone(), signal.session.clone());
             }

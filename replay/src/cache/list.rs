@@ -19,8 +19,6 @@ impl Links {
         Links(vec![[NONE; 2]; items])
     }
 
-    /// The item that was put before this one.
-
     /// The item that was put after this one.
     pub(super) fn younger(&self, item: u32) -> Option<u32> {
         some(self.0[item as usize][0])
