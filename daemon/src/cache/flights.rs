@@ -178,6 +178,8 @@ impl Lead {
                     table.failures.remove(&self.key);
                     install(Arc::get_mut(landed).expect("nobody else has seen it yet"), is_wanted);
                 }
+                // That there is none is no trouble of the origin's: who sets the value next is not to be hidden by it.
+                Err(CacheError::NotThere) => {}
                 Err(error) => table.remember(self.key.clone(), error.clone(), now),
             }
         }

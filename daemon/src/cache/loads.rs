@@ -17,6 +17,9 @@ use super::tier::{Fill, Read, Stored, StoredValue};
 use super::value::{CacheError, Held, ServedFrom};
 use crate::origin::fetch::{Fetch, FetchError, Fetched, Promoted, Purpose};
 
+/// When the shared tier is asked again for what has no other source.
+const SECOND_THOUGHTS: [Duration; 3] = [Duration::from_millis(2), Duration::from_millis(8), Duration::from_millis(30)];
+
 /// What a load has brought.
 pub struct Landed {
     /// The value; none if there is none.
@@ -249,7 +252,8 @@ impl Inner {
                 Read::Down => {}
             }
         }
-        let _turn = self.loads.acquire().await.expect("it is never closed");
+        let turns = &self.loads[usize::from(job.key.strategy.0)];
+        let _turn = turns.acquire().await.expect("it is never closed");
         let mut room = self.budget.room(job.key.strategy).await;
         let began = std::time::Instant::now();
         let fetch = Fetch {
@@ -275,13 +279,32 @@ impl Inner {
             },
             Ok(Fetched::Missing) => None,
             // Nobody has put it, and nobody else has it.
-            Err(FetchError::NoSource) => return Err(CacheError::NotThere),
+            Err(FetchError::NoSource) => {
+                let found = self.found_on_second_thoughts(job).await;
+                return found.ok_or(CacheError::NotThere);
+            }
             Err(error) => return Err(CacheError::Origin(error)),
         };
         let ttl_ms = if held.is_some() { strategy.ttl_ms } else { strategy.negative_ms };
         let landed = Landed { held, from: ServedFrom::Origin, age_ms: 0, ttl_ms, took, put: None };
         *outdated = self.fill_shared(strategy, &landed, fill).await;
         Ok(landed)
+    }
+
+    /// A value that only clients set may just be on its way: where one replaces it, the shared tier has none for the
+    /// moment between its removal and what comes instead.
+    async fn found_on_second_thoughts(&self, job: &Job) -> Option<Landed> {
+        let shared = self.shared.as_ref()?;
+        for pause in SECOND_THOUGHTS {
+            if !shared.is_up() {
+                return None;
+            }
+            tokio::time::sleep(pause).await;
+            if let Read::Hit(value) = shared.read(self.at(&job.key, &job.placed)).await {
+                return Some(self.landed_from_shared(job, value));
+            }
+        }
+        None
     }
 
     /// Puts what was loaded where other nodes find it. Says whether it is out of date already.

@@ -50,7 +50,7 @@ const SWEPT_AT_ONCE: u32 = 2048;
 pub struct CacheSettings {
     /// What entries and loads under way may take.
     pub bytes_max: u64,
-    /// How many loads are with the origin at a time.
+    /// How many loads of one strategy are with its origin at a time.
     pub loads_max: usize,
     /// How long a load may take.
     pub load_timeout: Duration,
@@ -118,8 +118,8 @@ pub(super) struct Inner {
     pub generations: Generations,
     pub flights: Arc<Flights>,
     pub patches: Patches,
-    /// Loads that are with the origin.
-    pub loads: Semaphore,
+    /// Loads that are with the origin, of each strategy: one whose origin hangs holds up no other.
+    pub loads: Box<[Semaphore]>,
     /// Loads that nobody waits for.
     pub ahead: Arc<Semaphore>,
     pub budget: Budget,
@@ -157,7 +157,7 @@ impl Cache {
         let (signals, heard) = mpsc::channel(SIGNALS_MAX);
         let inner = Inner {
             local: Shards::new(held, shards(held.bytes_max), strategies.clone(), generations.clone(), seed),
-            loads: Semaphore::new(settings.loads_max),
+            loads: strategies.iter().map(|_| Semaphore::new(settings.loads_max)).collect(),
             ahead: Arc::new(Semaphore::new((settings.loads_max / AHEAD_SHARE).max(1))),
             budget: Budget::new(for_loads, strategies.len()),
             writers: std::array::from_fn(|_| Mutex::new(())),

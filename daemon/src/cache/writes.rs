@@ -63,6 +63,8 @@ impl Cache {
             is_shared = shared.write(inner.at(&key, &placed), value).await == Stored::Installed;
         }
         if definition.is_sensitive {
+            // Nothing is held here, but a load that began before may have read what was there before.
+            inner.overtake(&key, || ());
             inner.counts[usize::from(strategy.0)].writes.inc();
             let kept = is_shared || is_in_origin;
             let written = Written { etag, is_in_origin };

@@ -17,7 +17,7 @@ use crate::cache::CacheSettings;
 pub struct Cache {
     /// What entries and loads under way may take.
     pub bytes_max: u64,
-    /// How many loads are with origins at a time.
+    /// How many loads of one strategy are with its origin at a time.
     pub loads_max: usize,
     /// How long a load may take.
     pub load_timeout_ms: u64,

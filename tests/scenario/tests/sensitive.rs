@@ -57,6 +57,41 @@ async fn a_session_is_for_all_daemons_and_for_nobodys_cache() {
 }
 
 #[tokio::test]
+async fn who_asked_too_early_and_who_asks_meanwhile_is_not_told_that_there_is_none() {
+    let redis = Redis::start();
+    let [a, b] = [sharing::on(&redis.url()).start(), sharing::on(&redis.url()).start()];
+    for served in [&a, &b] {
+        until_connected(served, true).await;
+    }
+    for n in 0..10 {
+        let what = format!("user_session/early-{n}");
+        for served in [&a, &b] {
+            assert_eq!(get(served, &what).await.status, 404);
+        }
+        put(&a, &what, "1").await.ok();
+        for served in [&a, &b] {
+            assert_eq!(get(served, &what).await.status, 200, "{what}");
+        }
+    }
+    for what in ["user_session/s", "search_results/s"] {
+        put(&a, what, "0").await.ok();
+        until_read(&b, what, "0").await;
+        let writing = async {
+            for n in 1..=100 {
+                put(&a, what, &n.to_string()).await.ok();
+            }
+        };
+        let reading = async {
+            for _ in 0..200 {
+                let found = get(&b, what).await;
+                assert_eq!(found.status, 200, "{what}: {found:?}");
+            }
+        };
+        tokio::join!(writing, reading);
+    }
+}
+
+#[tokio::test]
 async fn without_redis_there_are_no_sessions() {
     let served = Setup::memory().start();
     for answer in [get(&served, "user_session/s").await, put(&served, "user_session/s", "2").await] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arxosrt_core::cache::{EntryId, StrategyId};
 use arxosrt_core::id::{RoomId, UserId};
 use arxosrt_core::wire::json::deeper_than;
-use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
@@ -39,10 +39,11 @@ pub(super) struct Asker {
 pub(super) async fn get(
     State(context): State<Context>,
     path: ValuePath,
-    Query(asker): Query<Asker>,
+    asker: Result<Query<Asker>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answer {
     let (strategy, id) = value_path(&context, path)?;
+    let Query(asker) = asker.map_err(|error| Problem::wrong_fields(vec![format!("query: {}", error.body_text())]))?;
     let user = match asker.user_id.as_deref().map(UserId::new).transpose() {
         Ok(user) => user,
         Err(error) => return Err(Problem::wrong_fields(vec![format!("query -> user_id: {error}")])),
