@@ -220,7 +220,7 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     let loader = CacheLoader { cache: cache.clone(), directory: directory.clone() };
     // No more floors at a time than values are loaded ahead: with more all would get their first part before any got its
     // second, and a job would stand at nothing until it is nearly done.
-    let jobs = Jobs::new(Arc::new(loader), config.cache.settings().ahead_max());
+    let jobs = Jobs::new(Arc::new(loader), cache.ahead_max());
     let (signals, from_hub) = Signals::new();
     let stop_preload = CancellationToken::new();
     let preloading = preload::start(

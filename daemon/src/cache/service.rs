@@ -59,14 +59,6 @@ pub struct CacheSettings {
     pub alone_ttl_ms: u64,
 }
 
-impl CacheSettings {
-    /// How many loads that nobody waits for are under way at once. Who has more begun than that has them wait for each
-    /// other.
-    pub fn ahead_max(&self) -> usize {
-        (self.loads_max / AHEAD_SHARE).max(1)
-    }
-}
-
 /// What a cache is made of.
 pub struct Parts {
     /// Bounds and times.
@@ -167,7 +159,7 @@ impl Cache {
         let inner = Inner {
             local: Shards::new(held, shards(held.bytes_max), strategies.clone(), generations.clone(), seed),
             loads: Semaphore::new(settings.loads_max),
-            ahead: Arc::new(Semaphore::new(settings.ahead_max())),
+            ahead: Arc::new(Semaphore::new(ahead_max(&settings))),
             budget: Budget::new(for_loads, strategies.len()),
             writers: std::array::from_fn(|_| Mutex::new(())),
             counts: strategies.iter().map(|_| Counts::default()).collect(),
@@ -199,6 +191,11 @@ impl Cache {
             }
         });
         (cache, heard)
+    }
+
+    /// How many loads that nobody waits for are under way at once; more than that wait for each other.
+    pub fn ahead_max(&self) -> usize {
+        ahead_max(&self.0.settings)
     }
 
     /// For those who must not keep it alive.
@@ -327,6 +324,10 @@ impl Inner {
             self.signals_dropped.inc();
         }
     }
+}
+
+fn ahead_max(settings: &CacheSettings) -> usize {
+    (settings.loads_max / AHEAD_SHARE).max(1)
 }
 
 /// What is left for entries.
