@@ -59,8 +59,24 @@ pub struct Status {
     /// Where building data comes from, and how that fares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<OriginRow>,
+    /// How the tier of the cache fares that daemons share; absent in a daemon that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedRow>,
     /// The largest fencing token given out.
     pub last_token: u64,
+}
+
+/// The tier of the cache that daemons share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedRow {
+    /// `off` (there is none), `up`, `degraded` (there should be one, and the cache goes on without).
+    pub state: String,
+    /// For how long it has been degraded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// Where it is. There is never a password in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// An origin of building data.

@@ -11,7 +11,7 @@ use arxosrt_core::directory::Directory;
 use tracing::{info, warn};
 
 use crate::args::{self, Args};
-use crate::config::{self, Config, EngineKind, Env, Loaded, Problem};
+use crate::config::{self, Config, EngineKind, Env, Loaded, OriginKind, Problem};
 use crate::data_dir::DataDir;
 use crate::exit::Exit;
 use crate::limits::{self, Capacity};
@@ -83,6 +83,10 @@ pub fn configure(argv: impl IntoIterator<Item = OsString>, env: &Env, cwd: &Path
         if let Some(problem) = problem {
             return Err(refused(&problem));
         }
+        let problems = surroundings::file_problems(&loaded.config, &loaded.set_by);
+        if !problems.is_empty() {
+            return Err(Ended::new(Exit::Config, listed(&problems)));
+        }
         let warnings = loaded.warnings.iter().cloned().chain(surroundings::warnings(&loaded.config));
         let warnings = warnings.chain(reading.troubles.iter().map(Trouble::to_string));
         let mut words: Vec<String> = warnings.map(|warning| format!("warning: {warning}")).collect();
@@ -125,14 +129,17 @@ pub fn prepare(args: &Args, loaded: Loaded, env: &Env, cwd: &Path) -> Result<Rea
     for trouble in &reading.troubles {
         warn!("{trouble}");
     }
-    let counts = reading.directory.counts();
-    info!(
-        buildings = counts.buildings,
-        floors = counts.floors,
-        objects = counts.objects,
-        routes = counts.routes,
-        "building directory read"
-    );
+    // With another kind of origin there is no folder, and nothing was read.
+    if config.origin.kind == OriginKind::Directory {
+        let counts = reading.directory.counts();
+        info!(
+            buildings = counts.buildings,
+            floors = counts.floors,
+            objects = counts.objects,
+            routes = counts.routes,
+            "building directory read"
+        );
+    }
     let origin::directory::Reading { directory, folder, .. } = reading;
     Ok(Ready { config, data_dir, database, control_socket, capacity, directory, folder })
 }

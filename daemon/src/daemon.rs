@@ -163,7 +163,8 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
         true => Some(Service::new(&config.origin.http).map_err(|e| StartError::new(Exit::Config, e))?),
         false => None,
     };
-    let directory = match service.as_ref().filter(|_| config.origin.kind == OriginKind::Http) {
+    let has_list = config.origin.kind == OriginKind::Http && !config.origin.http.directory_url.is_empty();
+    let directory = match service.as_ref().filter(|_| has_list) {
         Some(service) => runtime.block_on(listed_buildings(service)),
         None => directory,
     };
@@ -217,7 +218,9 @@ pub fn start_with_clock(ready: Ready, clock: Clock) -> Result<Daemon, StartError
     heard.tell(&cache);
     metrics.cache.set(cache.clone());
     let loader = CacheLoader { cache: cache.clone(), directory: directory.clone() };
-    let jobs = Jobs::new(Arc::new(loader), config.cache.loads_max);
+    // No more floors at a time than values are loaded ahead: with more all would get their first part before any got its
+    // second, and a job would stand at nothing until it is nearly done.
+    let jobs = Jobs::new(Arc::new(loader), cache.ahead_max());
     let (signals, from_hub) = Signals::new();
     let stop_preload = CancellationToken::new();
     let preloading = preload::start(

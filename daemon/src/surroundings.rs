@@ -33,6 +33,25 @@ pub fn problem(config: &Config, set_by: &SetBy, database: &Path) -> Option<Probl
     None
 }
 
+/// Files that the configuration names and that cannot be used, in what is used at all.
+pub fn file_problems(config: &Config, set_by: &SetBy) -> Vec<Problem> {
+    let mut wrong = Vec::new();
+    if config.origin.uses_http() {
+        wrong.extend(crate::origin::http::client::file_problems(
+            &config.origin.http.token_file,
+            &config.origin.http.ca_file,
+        ));
+    }
+    if config.redis.is_on() {
+        wrong.extend(crate::cache::shared::file_problems(&config.redis));
+    }
+    let placed = |(option, why): (&str, String)| {
+        let whence = set_by.get(option).cloned().unwrap_or(Whence::Default);
+        Problem { whence, what: format!("`{option}`: {why}"), hint: None }
+    };
+    wrong.into_iter().map(placed).collect()
+}
+
 /// Groups that have a role at the control socket and that this machine does not know.
 pub fn warnings(config: &Config) -> Vec<String> {
     let control = &config.control;
@@ -69,6 +88,22 @@ mod tests {
         assert_eq!(problem(&Config::default(), &SetBy::new(), &dir.path().join("a/b/arxosrt.db")), None);
         let in_file = problem(&Config::default(), &SetBy::new(), &dir.path().join("file/b/arxosrt.db")).unwrap();
         assert!(in_file.what.ends_with("file is not there or no folder"), "{in_file}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_holds_nothing_is_named_if_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let (none, empty) = (dir.path().join("none"), dir.path().join("empty"));
+        std::fs::write(&empty, "").unwrap();
+        let mut config = Config::default();
+        (config.origin.http.token_file, config.origin.http.ca_file) = (none.clone(), empty.clone());
+        (config.redis.password_file, config.redis.ca_file) = (empty, none);
+        assert_eq!(file_problems(&config, &SetBy::new()), []);
+        config.origin.kind = crate::config::OriginKind::Http;
+        config.redis.urls = vec!["redis://127.0.0.1".into()];
+        let found = file_problems(&config, &SetBy::new()).into_iter().map(|problem| problem.what);
+        let options = ["origin.http.token_file", "origin.http.ca_file", "redis.password_file", "redis.ca_file"];
+        assert!(found.zip(options).filter(|(what, option)| what.starts_with(&format!("`{option}`: "))).count() == 4);
     }
 
     #[test]

@@ -347,7 +347,7 @@ impl<V: Clone> Local<V> {
         }
         while is_preloaded && !self.queues.has_probation_room(weight) {
             let Some(overdue) = self.queues.overdue(&self.arena, now) else { return false };
-            self.let_go(overdue, Reason::Space, now);
+            self.make_way(overdue, Reason::Space, now);
         }
         if self.items[usize::from(id.0)].load(Ordering::Relaxed) >= strategy.items_max
             && !self.give_up_coldest(id, is_preloaded, now)
@@ -358,7 +358,7 @@ impl<V: Clone> Local<V> {
         while !self.queues.has_room(weight) {
             let strategies = &self.strategies;
             let victim = self.queues.victim(&mut self.arena, now, |node| strategies.get(node.strategy).priority);
-            self.let_go(victim.expect("an entry that may be put fits into an empty shard"), Reason::Space, now);
+            self.make_way(victim.expect("an entry that may be put fits into an empty shard"), Reason::Space, now);
         }
         true
     }
@@ -382,7 +382,7 @@ impl<V: Clone> Local<V> {
             chain.spare_oldest(&mut self.arena);
         }
         let oldest = chain.oldest().expect("it was just looked at");
-        self.let_go(oldest, Reason::Items, now);
+        self.make_way(oldest, Reason::Items, now);
         true
     }
 
@@ -406,6 +406,15 @@ impl<V: Clone> Local<V> {
         } else {
             Reason::Removed
         }
+    }
+
+    /// Lets go of an entry for another one. What could not be served any more is no loss of room, and does not count as one.
+    fn make_way(&mut self, number: u32, wanted: Reason, now: Mono) {
+        let reason = match self.reason(number, now) {
+            Reason::Removed => wanted,
+            its_end => its_end,
+        };
+        self.let_go(number, reason, now);
     }
 
     /// Lets go of an entry that is expected back soon. If people wanted it, it will find its place again.

@@ -72,7 +72,7 @@ pub struct CandidateRow {
     /// A single kind of value of it; everything that belongs to the floor if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,
-    /// How likely, as it turned out in similar cases.
+    /// How likely it is to be wanted within a few minutes, as it turned out in similar cases. Several can come true.
     pub probability: f64,
     /// How likely the model says it is.
     pub raw: f64,

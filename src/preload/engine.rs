@@ -396,7 +396,8 @@ impl Engine {
                 self.feedback.issued(source);
                 choices.push(Choice { item, p, source, bytes: cost.bytes });
             }
-            plan.considered.push(Considered { item, source, raw, p, verdict });
+            let within_ms = self.stays_ms as u64;
+            plan.considered.push(Considered { item, source, raw, p, within_ms, verdict });
         }
         match self.plans.get_mut(who) {
             Some(last) => *last = plan,
@@ -432,7 +433,12 @@ impl Engine {
         let trial = Trial { at: now, item, raw, p, source, is_shadow: is_probable };
         let of_theirs = self.under_way.iter().filter(|under_way| under_way.who == who).count();
         let verdict = if !is_probable {
-            Verdict::UnderThreshold { threshold }
+            Verdict::UnderThreshold {
+                threshold,
+                configured: self.settings.threshold_of(source),
+                is_raised: raised > 0.0,
+                is_large: toll > 1.0,
+            }
         } else if option.in_time() < threshold {
             Verdict::TooSoon
         } else if !self.settings.is_on {

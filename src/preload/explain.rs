@@ -13,6 +13,12 @@ pub enum Verdict {
     UnderThreshold {
         /// The threshold at that moment.
         threshold: f32,
+        /// What it is as configured.
+        configured: f32,
+        /// It is raised: too little of what was loaded ahead was used.
+        is_raised: bool,
+        /// It is raised: this has more bytes than most, and gains no more.
+        is_large: bool,
     },
     /// It would be wanted before it had come.
     TooSoon,
@@ -64,6 +70,8 @@ pub struct Considered {
     pub raw: f32,
     /// What that means.
     pub p: f32,
+    /// Wanted within this time, that is. Several of these can come true.
+    pub within_ms: u64,
     /// What was decided.
     pub verdict: Verdict,
 }
@@ -73,8 +81,8 @@ impl Considered {
     pub fn why(&self) -> String {
         let word = match self.source {
             Source::Habit => "this person went there from here before",
-            Source::TwoSteps => "others went there after the same two steps",
-            Source::OneStep => "others went there from here",
+            Source::TwoSteps => "from here, people went there after the same two steps",
+            Source::OneStep => "people went there from here",
             Source::Building => "many in this building are there",
             Source::Popular => "many want it",
             Source::Structure => "it is near, joined to here, or being edited",
@@ -84,7 +92,20 @@ impl Considered {
         let percent = |p: f32| format!("{:.0} %", p * 100.0);
         let verdict = match self.verdict {
             Verdict::Issued => "it is loaded".to_owned(),
-            Verdict::UnderThreshold { threshold } => format!("that is below {}", percent(threshold)),
+            Verdict::UnderThreshold { threshold, configured, is_raised, is_large } => {
+                let why = match (is_raised, is_large) {
+                    (true, true) => "too little of what was loaded ahead was used, and this is large",
+                    (true, false) => "too little of what was loaded ahead was used",
+                    (false, true) => "this is large for what it gains",
+                    (false, false) => "",
+                };
+                match why {
+                    "" => format!("it needs {}", percent(threshold)),
+                    why => {
+                        format!("it needs {}, not the configured {}: {why}", percent(threshold), percent(configured))
+                    }
+                }
+            }
             Verdict::TooSoon => "but mostly before it could be there".to_owned(),
             Verdict::Resident => "it is in the cache".to_owned(),
             Verdict::UnderWay => "it is being loaded".to_owned(),
@@ -95,7 +116,8 @@ impl Considered {
             Verdict::Budget => "but the bytes that may be loaded without being asked for are used up".to_owned(),
             Verdict::Off => "but the preloader is switched off".to_owned(),
         };
-        format!("{word}, which comes true in {} of such cases; {verdict}", percent(self.p))
+        let minutes = (self.within_ms / 60_000).max(1);
+        format!("{word}: in {} of such cases wanted within {minutes} min; {verdict}", percent(self.p))
     }
 }
 
@@ -118,15 +140,29 @@ mod tests {
 
     #[test]
     fn people_read_sentences_not_codes() {
+        let under = |threshold, is_raised, is_large| Verdict::UnderThreshold {
+            threshold,
+            configured: 0.2,
+            is_raised,
+            is_large,
+        };
         let considered = Considered {
             item: 3,
             source: Source::Structure,
             raw: 0.35,
             p: 0.12,
-            verdict: Verdict::UnderThreshold { threshold: 0.2 },
+            within_ms: 300_000,
+            verdict: under(0.2, false, false),
         };
-        let why =
-            "it is near, joined to here, or being edited, which comes true in 12 % of such cases; that is below 20 %";
-        assert_eq!(considered.why(), why);
+        let near = "it is near, joined to here, or being edited: in 12 % of such cases wanted within 5 min;";
+        assert_eq!(considered.why(), format!("{near} it needs 20 %"));
+        for (is_raised, is_large, why) in [
+            (true, false, "too little of what was loaded ahead was used"),
+            (false, true, "this is large for what it gains"),
+            (true, true, "too little of what was loaded ahead was used, and this is large"),
+        ] {
+            let raised = Considered { verdict: under(0.33, is_raised, is_large), ..considered };
+            assert_eq!(raised.why(), format!("{near} it needs 33 %, not the configured 20 %: {why}"));
+        }
     }
 }

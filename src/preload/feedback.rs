@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Source;
 
+/// So much must have been asked for by either kind of session before one is compared with the other.
+pub const UPLIFT_LEAST: u64 = 100;
+
 /// Outcomes before a source is judged.
 pub const JUDGED_LEAST: f32 = 200.0;
 
@@ -167,9 +170,9 @@ impl Feedback {
         (all > 0).then(|| used as f64 / all as f64)
     }
 
-    /// The gain, once both kinds of sessions have asked for something.
+    /// The gain, once both kinds of sessions have asked for [`UPLIFT_LEAST`].
     pub fn uplift(&self) -> Option<Uplift> {
-        let share = |arm: Arm| (arm.asked > 0).then(|| arm.hits as f64 / arm.asked as f64);
+        let share = |arm: Arm| (arm.asked >= UPLIFT_LEAST).then(|| arm.hits as f64 / arm.asked as f64);
         let (with, without) = (share(self.treated)?, share(self.holdout)?);
         let variance = |p: f64, arm: Arm| p * (1.0 - p) / arm.asked as f64;
         let error = 1.96 * (variance(with, self.treated) + variance(without, self.holdout)).sqrt();

@@ -2,7 +2,7 @@
 
 use arxosrt_core::control::code::Exit;
 use arxosrt_core::control::hello::Peer;
-use arxosrt_core::control::{API, API_VERSION, Status};
+use arxosrt_core::control::{API, API_VERSION, SharedRow, Status};
 use serde_json::json;
 
 use crate::args::{Format, Global};
@@ -50,12 +50,24 @@ fn fields(status: &Status) -> Vec<(&'static str, String)> {
         };
         fields.push(("origin", state));
     }
+    if let Some(shared) = status.shared.as_ref().filter(|shared| shared.state != "off") {
+        fields.push(("redis", standing(shared)));
+    }
     if status.buildings_closed > 0 {
         let more = status.buildings_closed.saturating_sub(status.closed.len() as u64);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         fields.push(("closed", format!("{}{more}: the log is damaged", status.closed.join(", "))));
     }
     fields
+}
+
+/// How the tier fares that daemons share, in a line.
+pub(super) fn standing(shared: &SharedRow) -> String {
+    let address = shared.address.as_deref().unwrap_or("its address");
+    match shared.since_ms {
+        Some(since_ms) => format!("{}: {address} has not answered for {}", shared.state, span(since_ms)),
+        None => format!("{}: {address}", shared.state),
+    }
 }
 
 pub(super) async fn whoami(mut client: Client, output: &mut Output) -> Result<Exit, Failure> {

@@ -81,7 +81,7 @@ pub(super) struct Job {
 
 impl Cache {
     /// Loads a value that somebody will probably want: `source` is who thinks so, and is told of the first use. A value
-    /// that is there is loaded anew unless `if_missing`.
+    /// that is there, or known not to be, is asked for anew unless `if_missing`.
     pub async fn preload(&self, strategy: StrategyId, id: &EntryId, source: Option<u8>, if_missing: bool) -> Preloaded {
         let inner = &self.0;
         let definition = inner.strategies.get(strategy);
@@ -92,8 +92,8 @@ impl Cache {
         // Taken before the load is in the table: whoever needs the value meanwhile does not wait behind others' guesses.
         let turn = inner.ahead.clone().acquire_owned().await.expect("it is never closed");
         let is_there = |summary: &arxosrt_core::cache::Summary| summary.is_current && summary.left_ms > 0;
-        if if_missing && self.peek(strategy, id).as_ref().is_some_and(is_there) {
-            return Preloaded::Resident;
+        if if_missing && let Some(known) = self.peek(strategy, id).filter(is_there) {
+            return if known.is_negative { Preloaded::NotThere } else { Preloaded::Resident };
         }
         if if_missing && inner.patches.has(&key) {
             return Preloaded::InFlight;
@@ -266,8 +266,11 @@ impl Inner {
         };
         let fetched = self.source.fetch(fetch).await;
         let took = began.elapsed();
-        counts.loads.inc();
-        counts.load_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        // Where there is nobody to ask, nothing was loaded.
+        if !matches!(fetched, Err(FetchError::NoSource)) {
+            counts.loads.inc();
+            counts.load_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        }
         let held = match fetched {
             Ok(Fetched::Value { bytes, etag }) => {
                 room.holds(bytes.len() as u64);

@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arxosrt_core::time::Wall;
+
 use super::invalidate::Invalidation;
 use super::service::{Cache, WeakCache};
 use super::shared::{self, At, Change, Incoming, Shared, State, StoredValue};
@@ -29,6 +31,17 @@ impl Fill for RedisFill {
 impl SharedTier for RedisTier {
     fn is_up(&self) -> bool {
         self.0.state() == State::Up
+    }
+
+    fn down_since(&self) -> Option<Wall> {
+        match self.0.state() {
+            State::Degraded { since } => Some(since),
+            State::Off | State::Up => None,
+        }
+    }
+
+    fn address(&self) -> &str {
+        self.0.address()
     }
 
     fn read(&self, at: At) -> Later<Read> {

@@ -8,6 +8,7 @@ use arxosrt_core::cache::place::{self, Placed};
 use arxosrt_core::cache::{
     Cursor, ENTRY_OVERHEAD, EntryId, Filter, Generations, Key, Settings, Shards, Strategies, StrategyId, Summary,
 };
+use arxosrt_core::control::SharedRow;
 use arxosrt_core::directory::Directory;
 use arxosrt_core::id::{RoomId, UserId};
 use arxosrt_core::time::Mono;
@@ -157,8 +158,13 @@ impl Cache {
         let (signals, heard) = mpsc::channel(SIGNALS_MAX);
         let inner = Inner {
             local: Shards::new(held, shards(held.bytes_max), strategies.clone(), generations.clone(), seed),
+<<<<<<< HEAD
             loads: strategies.iter().map(|_| Semaphore::new(settings.loads_max)).collect(),
             ahead: Arc::new(Semaphore::new((settings.loads_max / AHEAD_SHARE).max(1))),
+=======
+            loads: Semaphore::new(settings.loads_max),
+            ahead: Arc::new(Semaphore::new(ahead_max(&settings))),
+>>>>>>> w/b
             budget: Budget::new(for_loads, strategies.len()),
             writers: std::array::from_fn(|_| Mutex::new(())),
             counts: strategies.iter().map(|_| Counts::default()).collect(),
@@ -190,6 +196,11 @@ impl Cache {
             }
         });
         (cache, heard)
+    }
+
+    /// How many loads that nobody waits for are under way at once; more than that wait for each other.
+    pub fn ahead_max(&self) -> usize {
+        ahead_max(&self.0.settings)
     }
 
     /// For those who must not keep it alive.
@@ -243,6 +254,20 @@ impl Cache {
     /// Whether the shared tier answers, if there is one.
     pub fn shared_is_up(&self) -> Option<bool> {
         self.0.shared.as_ref().map(|shared| shared.is_up())
+    }
+
+    /// How the shared tier fares, for operators.
+    pub fn shared_row(&self) -> SharedRow {
+        let Some(shared) = &self.0.shared else {
+            return SharedRow { state: "off".into(), since_ms: None, address: None };
+        };
+        let since = shared.down_since();
+        let now = self.0.clock.wall();
+        SharedRow {
+            state: if since.is_some() { "degraded" } else { "up" }.into(),
+            since_ms: since.map(|since| u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0)),
+            address: Some(shared.address().to_owned()),
+        }
     }
 
     /// The other nodes are not heard any more, or again.
@@ -304,6 +329,10 @@ impl Inner {
             self.signals_dropped.inc();
         }
     }
+}
+
+fn ahead_max(settings: &CacheSettings) -> usize {
+    (settings.loads_max / AHEAD_SHARE).max(1)
 }
 
 /// What is left for entries.

@@ -7,6 +7,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use arxosrt_core::time::Wall;
+
 pub use super::shared::{At, Change, StoredValue, Tags};
 
 /// An answer that is on its way.
@@ -43,6 +45,12 @@ pub enum Stored {
 pub trait SharedTier: Send + Sync + 'static {
     /// It answers.
     fn is_up(&self) -> bool;
+
+    /// Since when it does not, by the clock on the wall.
+    fn down_since(&self) -> Option<Wall>;
+
+    /// Where it is, for operators: without a password.
+    fn address(&self) -> &str;
 
     /// What is there.
     fn read(&self, at: At) -> Later<Read>;

@@ -77,6 +77,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
             warnings.push(format!("`cache.strategies.{name}` declares another strategy; did you mean `{meant}`?"));
         }
     }
+    let declared = || config.cache.strategies.0.keys().map(String::as_str);
+    for name in config.origin.http.values.keys().filter(|name| !declared().any(|known| known == *name)) {
+        // Nobody can ask for values of a strategy that is not there.
+        let meant = nearest(name, declared()).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        warnings.push(format!("`origin.http.values.{name}` is ignored: there is no strategy of this name{meant}"));
+    }
     let longest = locks.ttl_by_type.values().copied().chain([locks.ttl_s]).max().unwrap_or(locks.ttl_s);
     if longest > locks.max_hold_s {
         warnings.push(format!(

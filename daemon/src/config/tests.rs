@@ -280,6 +280,16 @@ tides = 5
 }
 
 #[test]
+fn a_place_for_values_that_nobody_can_ask_for_is_a_warning() {
+    let text = "[origin.http]\nurl = \"https://a\"\n[origin.http.values.flor_data]\nurl = \"/f/{id}\"\n\
+                [origin.http.values.tides]\nurl = \"/t/{id}\"\n[origin.http.values.weather]\nurl = \"/w/{id}\"\n\
+                [cache.strategies.weather]\nttl_s = 5\n";
+    let ignored = |name| format!("`origin.http.values.{name}` is ignored: there is no strategy of this name");
+    let wanted = [format!("{}; did you mean `floor_data`?", ignored("flor_data")), ignored("tides")];
+    assert_eq!(file(text).load().unwrap().warnings, wanted);
+}
+
+#[test]
 fn options_without_effect_are_warnings() {
     let set = ["limits.message_bytes=2048", "hub.outbox_bytes_max=4096", "locks.max_hold_s=100"];
     let loaded = Setup { set: &set, env: &[("ARXOSRT_HTTP_LISTEN", "x")], ..Setup::default() }.load().unwrap();

@@ -212,7 +212,9 @@ pub(super) async fn invalidate(
     }
     let deed = Deed { action: "cache.invalidate", target, reason };
     let audit_id = jobs::record(&server, &peer, &deed, None).await?;
-    let count = cache.invalidate(&what).count;
+    // What was invalid already is not made so once more, and is not counted.
+    let count = count(cache, &what).await;
+    cache.invalidate(&what);
     let target = deed.target;
     document("Invalidated", InvalidatedRow { target, count, dry_run: false, audited: true, audit_id })
 }
@@ -241,7 +243,9 @@ fn named(cache: &Cache, request: &InvalidateRequest) -> Result<(Invalidation, St
 /// How many entries it would touch.
 async fn count(cache: &Cache, what: &Invalidation) -> u64 {
     let filter = match what {
-        Invalidation::Key(strategy, id) => return u64::from(cache.peek(*strategy, id).is_some()),
+        Invalidation::Key(strategy, id) => {
+            return u64::from(cache.peek(*strategy, id).is_some_and(|summary| summary.is_current));
+        }
         Invalidation::Strategy(strategy) => Filter { strategy: Some(*strategy), tag: None },
         Invalidation::Floor(floor) => Filter { strategy: None, tag: Some(Tag::floor(floor)) },
         Invalidation::Building(building) => Filter { strategy: None, tag: Some(Tag::building(building)) },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arxosrt_core::control::code::Code;
 use arxosrt_core::control::document::{AuditRow, Document, List};
 use arxosrt_core::control::hello::{ApiRange, Hello};
-use arxosrt_core::control::{API, API_VERSION, LockRow, RoomRow, UserRow};
+use arxosrt_core::control::{API, API_VERSION, LockRow, RoomRow, Status, UserRow};
 use arxosrt_core::id::{BuildingId, ResourceId, RoomId, UserId};
 use arxosrt_core::lock::LockId;
 use axum::Router;
@@ -101,7 +101,8 @@ async fn whoami(Anyone(peer): Anyone) -> Answer {
 }
 
 async fn status(State(server): Shared, _: Viewer) -> Answer {
-    document("Status", server.ask(|reply| Ask::Status { reply }).await?)
+    let status = server.ask(|reply| Ask::Status { reply }).await?;
+    document("Status", Status { shared: Some(server.context.cache.shared_row()), ..status })
 }
 
 async fn rooms(State(server): Shared, _: Viewer, Params(page): Params<Page>) -> Answer {

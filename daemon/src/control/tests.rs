@@ -283,6 +283,7 @@ fn status(facts: &Facts) -> Status {
         closed: Vec::new(),
         directory: Default::default(),
         origins: Vec::new(),
+        shared: None,
         last_token: 8,
     }
 }

@@ -409,6 +409,8 @@ impl Hub {
                 routes: known.routes as u64,
             },
             origins: self.metrics.origins.rows(),
+            // The control socket knows; the hub does not.
+            shared: None,
             last_token: self.tokens.last().0,
         }
     }

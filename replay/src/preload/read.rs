@@ -341,7 +341,7 @@ mod tests {
         assert_eq!((reading.trace.bytes(0), reading.trace.bytes(1)), (100, 70));
         assert!(matches!(read("x\n".as_bytes(), Shape::WebLog), Err(Unreadable::Nothing(1, Some(_)))));
         let first =
-            Line { number: 4, text: "h1 - - [01/Jul/1995:00:00:03 -0400] \"POST /b HTTP/1.0\" 200 ".to_owned() };
+            Line { number: 4, text: "h1 - - [01/Jul/1995:00:00:03 -0400] \"POST /b HTTP/1.0\" 200 7".to_owned() };
         assert_eq!(reading.first_skipped, Some(first), "and no more of it than fits a line");
     }
 }

@@ -172,7 +172,8 @@ mod tests {
         run(&trace, &setup, &mut ours);
         let tally = ours.engine.feedback().tally(Source::OneStep);
         assert!(tally.switched_off >= 1 && !tally.is_off, "{tally:?}");
-        assert!(tally.used > 1_000, "and it earns again: {tally:?}");
+        // Next to nothing of what was loaded in the rush was used.
+        assert!(tally.used > 400, "and it earns again: {tally:?}");
     }
 
     #[test]

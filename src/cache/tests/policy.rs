@@ -167,3 +167,14 @@ fn a_page_goes_over_everything_once() {
     let swept: u32 = (0..4).map(|_| shards.sweep(Mono(10), 10_000)).sum();
     assert_eq!((swept, shards.len(), shards.bytes(), shards.generations().tags()), (5000, 0, 0, 0));
 }
+
+#[test]
+fn what_could_not_be_served_any_more_does_not_count_as_gone_for_want_of_room() {
+    let mut bench = Bench::new(1000);
+    (0..900).for_each(|id| _ = bench.read_through(&key(0, id)));
+    bench.generations.bump_strategy(StrategyId(0));
+    (0..5000).for_each(|id| _ = bench.read_through(&key(1, id)));
+    let left = bench.local.stats()[0].left;
+    assert_eq!((left.of(Reason::Space), left.of(Reason::Invalidated)), (0, 900));
+    assert!(bench.local.stats()[1].left.of(Reason::Space) > 0);
+}

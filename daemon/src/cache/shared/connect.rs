@@ -7,6 +7,7 @@
 //! TLS is rustls with the one provider of cryptography that the daemon is built with.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -416,6 +417,27 @@ impl Route {
     }
 }
 
+/// What is wrong with the files of the configuration: each an option, and why it cannot be used.
+pub fn file_problems(config: &Redis) -> Vec<(&'static str, String)> {
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()));
+    let is_named = |path: &Path| !path.as_os_str().is_empty();
+    let (password, ca) = (&config.password_file, &config.ca_file);
+    let password =
+        is_named(password).then(|| read(password).and_then(|bytes| first_line(bytes, password)).err()).flatten();
+    let ca = is_named(ca).then(|| read(ca).err()).flatten();
+    let password = password.map(|why| ("redis.password_file", why));
+    password.into_iter().chain(ca.map(|why| ("redis.ca_file", why))).collect()
+}
+
+/// The password in what its file holds.
+fn first_line(bytes: Vec<u8>, file: &Path) -> Result<String, String> {
+    let text = (bytes.len() <= PASSWORD_BYTES_MAX).then(|| String::from_utf8(bytes).ok()).flatten();
+    match text.as_deref().and_then(|text| text.lines().next()) {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(format!("the password file {} has no first line of text", file.display())),
+    }
+}
+
 /// What it takes to be let in.
 struct Access {
     username: String,
@@ -425,7 +447,7 @@ struct Access {
 
 impl Access {
     async fn read(config: &Redis) -> Result<Access, LinkError> {
-        let read = async |what: &str, path: &std::path::Path| {
+        let read = async |what: &str, path: &Path| {
             let bytes = tokio::fs::read(path).await;
             bytes.map_err(|error| LinkError::File(format!("{what} {} cannot be read: {error}", path.display())))
         };
@@ -434,16 +456,7 @@ impl Access {
             false => {
                 let path = &config.password_file;
                 let bytes = read("the password file", path).await?;
-                let line = (bytes.len() <= PASSWORD_BYTES_MAX)
-                    .then(|| String::from_utf8(bytes).ok()?.lines().next().map(str::to_owned))
-                    .flatten();
-                match line {
-                    Some(line) if !line.is_empty() => Some(line),
-                    _ => {
-                        let what = format!("the password file {} has no first line of text", path.display());
-                        return Err(LinkError::File(what));
-                    }
-                }
+                Some(first_line(bytes, path).map_err(LinkError::File)?)
             }
         };
         let certificates = match config.ca_file.as_os_str().is_empty() {

@@ -52,6 +52,8 @@ pub struct Keeper {
     pub tier: Arc<Tier>,
     /// The way to Redis.
     pub route: Route,
+    /// Where that leads, for people: without a password.
+    pub address: Box<str>,
     /// Where what is heard goes.
     pub incoming: Box<dyn Fn(Incoming) + Send + Sync>,
     /// True ends it.
@@ -73,11 +75,15 @@ impl Keeper {
                 () = stopped(&mut stop) => return,
             };
             let lost = match connected {
-                Ok((link, peers)) => {
+                Ok((link, peers, told)) => {
                     is_silent = false;
-                    tracing::info!("redis is up");
+                    tracing::info!(address = &*self.address, invalidations_told = told, "redis is up");
                     let since = Instant::now();
                     let Err(why) = self.serve(link, peers).await else { return };
+                    // A slow one had its rest counted when it became slow.
+                    if self.tier.gate.phase() != Phase::Slow {
+                        self.tier.metrics.redis_breaker_opens.inc();
+                    }
                     self.tier.gate.close(wall());
                     self.tier.metrics.redis_up.set(0);
                     (self.incoming)(Incoming::Down);
@@ -88,9 +94,13 @@ impl Keeper {
                 }
                 Err(why) => why,
             };
+            // The keeper's own questions are questions too: often it is the first to find nobody there.
+            if !matches!(lost, LinkError::File(_)) {
+                self.tier.metrics.redis_call_failures.inc();
+            }
             // Once per outage: the next hundred attempts say nothing new.
             if !is_silent {
-                tracing::warn!("redis is not there, the cache goes on without: {lost}");
+                tracing::warn!(address = &*self.address, "redis is not there, the cache goes on without: {lost}");
                 is_silent = true;
             }
             tokio::select! {
@@ -101,19 +111,20 @@ impl Keeper {
         }
     }
 
-    async fn connect(&mut self) -> Result<(Link, Peers), LinkError> {
+    /// A connection that is in use, who else is there, and how many invalidations were told.
+    async fn connect(&mut self) -> Result<(Link, Peers, usize), LinkError> {
         let mut link = self.route.connect().await?;
         let mut peers = Peers::new(BEAT.as_millis() as u64, self.tier.now_ms());
         self.agree_on_epochs(&mut link).await?;
         self.tier.outbox().repeat(self.tier.now_ms());
-        self.tell_all(&mut link).await?;
+        let told = self.tell_all(&mut link).await?;
         // Heard while others were told: strangers' numbers begin here.
         self.hear_waiting(&mut link, &mut peers)?;
         (self.incoming)(Incoming::Up);
         self.tier.gate.open(link.wire.clone());
         self.tier.metrics.redis_up.set(1);
         self.tier.metrics.redis_connects.inc();
-        Ok((link, peers))
+        Ok((link, peers, told))
     }
 
     /// Ends well when it is stopped, and with the reason when the connection is of no use any more.
@@ -189,21 +200,24 @@ impl Keeper {
                 tracing::warn!("redis does not take an invalidation, what it holds of it is not used: {error}");
                 Ok(())
             }
-            told => told,
+            told => told.map(|_| ()),
         }
     }
 
-    async fn tell_all(&mut self, link: &mut Link) -> Result<(), LinkError> {
+    /// Tells all that waits, and says how much that was.
+    async fn tell_all(&mut self, link: &mut Link) -> Result<usize, LinkError> {
+        let mut count = 0;
         loop {
             let batch = self.tier.outbox().first(CHANGES_MAX);
             if batch.is_empty() {
-                return Ok(());
+                return Ok(count);
             }
             let epochs = self.invalidate(link, &batch).await?;
             let changes = batch.iter().zip(epochs).map(|((_, change), epoch)| Told { change: change.clone(), epoch });
             self.said += 1;
             // If this fails others see a gap in the numbers, and the batch is told again.
             self.say(link, Place::Number(self.said), changes.collect()).await?;
+            count += batch.len();
             self.tier.settle(batch);
         }
     }

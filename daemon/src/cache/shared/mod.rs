@@ -45,6 +45,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 pub use change::{Change, Incoming};
+pub use connect::file_problems;
 pub use gate::State;
 pub use names::{At, Tags};
 pub use outbox::CHANGES_MAX as OUTBOX_MAX;
@@ -63,6 +64,7 @@ pub struct Shared(Option<Arc<Running>>);
 
 struct Running {
     tier: Arc<Tier>,
+    address: Box<str>,
     stop: watch::Sender<bool>,
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
@@ -117,9 +119,18 @@ impl Shared {
         let tier = Arc::new(Tier::new(&config.prefix, strategies, metrics, node, deadline, value_bytes_max));
         let (stop, stopped) = watch::channel(false);
         let route = Route::new(config.clone(), tier.names.channel());
-        let keeper = Keeper { tier: tier.clone(), route, incoming: Box::new(incoming), stop: stopped, said: 0 };
+        // No address holds a password: the configuration would have been refused.
+        let address: Box<str> = config.urls.join(" ").into();
+        let keeper = Keeper {
+            tier: tier.clone(),
+            route,
+            address: address.clone(),
+            incoming: Box::new(incoming),
+            stop: stopped,
+            said: 0,
+        };
         let keeper = Mutex::new(Some(tokio::spawn(keeper.run())));
-        Ok(Shared(Some(Arc::new(Running { tier, stop, keeper }))))
+        Ok(Shared(Some(Arc::new(Running { tier, address, stop, keeper }))))
     }
 
     /// No shared tier.
@@ -172,6 +183,11 @@ impl Shared {
     /// How Redis stands.
     pub fn state(&self) -> State {
         self.0.as_ref().map_or(State::Off, |running| running.tier.gate.state())
+    }
+
+    /// Where Redis is, without a password; empty if there is none.
+    pub fn address(&self) -> &str {
+        self.0.as_ref().map_or("", |running| &running.address)
     }
 
     /// Tells what waits, says good-bye to the other nodes and ends, within `patience`. Later calls find nothing.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arxosrt_core::cache::{EntryId, StrategyId};
+use arxosrt_core::time::Wall;
 use bytes::Bytes;
 
 use crate::cache::tier::{At, Change, Fill, Later, Read, SharedTier, Stored, StoredValue};
@@ -159,6 +160,14 @@ impl Fill for FakeFill {
 impl SharedTier for FakeShared {
     fn is_up(&self) -> bool {
         !self.state.is_down.load(Ordering::Relaxed)
+    }
+
+    fn down_since(&self) -> Option<Wall> {
+        (!self.is_up()).then_some(Wall(1000))
+    }
+
+    fn address(&self) -> &str {
+        "fake:1"
     }
 
     fn read(&self, at: At) -> Later<Read> {

@@ -279,3 +279,34 @@ async fn what_is_loaded_ahead_is_promoted_by_the_first_who_needs_it() {
     assert_eq!(needs.await.unwrap(), from_origin("plan"));
     ahead.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_not_to_be_there_is_not_there_for_those_who_load_ahead() {
+    let bench = Bench::start();
+    assert_eq!(bench.get("floor_data/f1").await, Err(CacheError::NotThere));
+    assert_eq!(bench.preload("floor_data/f1").await, Preloaded::NotThere);
+    assert_eq!(bench.origin.asked(), 1, "and nobody is asked again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_nobody_to_ask_nothing_is_loaded() {
+    let bench = Bench::start();
+    bench.origin.fails(FetchError::NoSource);
+    assert_eq!(bench.get("floor_data/f1").await, Err(CacheError::NotThere));
+    assert_eq!(bench.figures("floor_data").loads, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_joins_a_load_that_nobody_waited_for_is_served_by_the_origin() {
+    let bench = Arc::new(Bench::start());
+    bench.origin.has("f1", "plan");
+    bench.origin.takes(SECOND);
+    let ahead = tokio::spawn({
+        let bench = bench.clone();
+        async move { bench.preload("floor_data/f1").await }
+    });
+    settle().await;
+    assert_eq!(bench.text("floor_data/f1").await, from_origin("plan"));
+    assert!(matches!(ahead.await.unwrap(), Preloaded::Loaded { .. }));
+    assert_eq!((bench.origin.asked(), bench.figures("floor_data").joined), (1, 1));
+}

@@ -160,3 +160,14 @@ async fn what_other_nodes_say_counts_here_and_is_not_said_again() {
     }
     assert!(shared.told().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn operators_are_told_whether_the_shared_tier_is_there_and_for_how_long_it_is_not() {
+    assert_eq!(Bench::start().cache.shared_row().state, "off");
+    let (bench, shared) = shared();
+    let row = bench.cache.shared_row();
+    assert_eq!((&*row.state, row.since_ms, row.address.as_deref()), ("up", None, Some("fake:1")));
+    shared.set_down(true);
+    let row = bench.cache.shared_row();
+    assert!(row.state == "degraded" && row.since_ms > Some(0), "{row:?}");
+}

@@ -277,6 +277,13 @@ fn read_token(file: &Path) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
+/// What is wrong with a client's files: each an option, and why it cannot be used.
+pub fn file_problems(token_file: &Path, ca_file: &Path) -> Vec<(&'static str, String)> {
+    let token = (!token_file.as_os_str().is_empty()).then(|| read_token(token_file).err()).flatten();
+    let token = token.map(|why| ("origin.http.token_file", why));
+    token.into_iter().chain(connector(ca_file).err().map(|why| ("origin.http.ca_file", why))).collect()
+}
+
 fn connector(ca_file: &Path) -> Result<HttpsConnector<HttpConnector>, String> {
     let builder = HttpsConnectorBuilder::new();
     let builder = match ca_file.as_os_str().is_empty() {
