@@ -105,7 +105,6 @@ pub(super) fn tell(output: &mut Output, row: &JobRow) -> Result<(), Failure> {
         Format::Json | Format::Ndjson => output.json(row),
         _ if output.is_quiet() => Ok(()),
         Format::Name => output.line(&row.job_id),
-        // The progress has said it, to standard error; this is what a pipe gets.
         Format::Table => output.line(&crate::output::text::clean(&sentence(row))),
     }
 }

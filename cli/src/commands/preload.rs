@@ -28,7 +28,13 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     match command {
-        Preload::Floor { ids, how } => named(client, global, ids, PreloadItem::floor, how, output).await,
+        Preload::Floor { ids, how } => {
+            if let Some((id, floor)) = ids.iter().find_map(|id| Some((id, lines::entry_of_floor(id)?))) {
+                return Err(Failure::usage(format!("{id:?} is the id of an entry of the cache"))
+                    .hint(format!("the floor is {floor}")));
+            }
+            named(client, global, ids, PreloadItem::floor, how, output).await
+        }
         Preload::Building { ids, how } => named(client, global, ids, PreloadItem::building, how, output).await,
         Preload::Batch { .. } => batch::run(client, global, command, output).await,
         Preload::Explain { user } => explain::user(client, user, output).await,
