@@ -54,7 +54,9 @@ fn every_format_tells_the_same_and_how_far_from_the_optimum() {
     for row in figures {
         let hits = row["hits"].as_f64().unwrap();
         let optimum = figures.iter().find(|of| of["policy"] == "opt" && of["capacity"] == row["capacity"]).unwrap();
-        assert_eq!(row["below_opt"].as_f64().unwrap(), optimum["hits"].as_f64().unwrap() - hits);
+        let below = optimum["hits"].as_f64().unwrap() - hits;
+        // Numbers that were read back from JSON may differ in their last digit.
+        assert!((row["below_opt"].as_f64().unwrap() - below).abs() < 1e-9, "{row}");
         assert!(row["below_opt"].as_f64().unwrap() >= 0.0, "{row}");
         assert!(row["capacity"] == 5 || hits == 99.0, "all fit: {row}");
         assert_eq!(row["high"], Value::Null);

@@ -266,9 +266,9 @@ fn jobs_are_listed_shown_waited_for_and_called_off() {
     ]);
     assert_eq!(
         daemon.run(&["jobs", "list"]).out,
-        "JOB    KIND     STATE    SETTLED  FAILED    BYTES  TOOK  ACTOR         TARGET\n\
-         job_7  preload  running      0/3       0  2.0 KiB    3s  uid 0 (root)  3 items\n\
-         job_7  preload  done         3/3       1  2.0 KiB    3s  uid 0 (root)  3 items\n"
+        "JOB    KIND     STATE    TARGET   SETTLED  FAILED    BYTES  TOOK  ACTOR\n\
+         job_7  preload  running  3 items      0/3       0  2.0 KiB    3s  uid 0 (root)\n\
+         job_7  preload  done     3 items      3/3       1  2.0 KiB    3s  uid 0 (root)\n"
     );
     assert_eq!(daemon.run(&["job", "ls", "--open", "-o", "ndjson"]).out.lines().count(), 1);
     let shown = daemon.run(&["jobs", "show", "job_7"]).out;

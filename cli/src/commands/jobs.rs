@@ -148,12 +148,12 @@ impl Row for JobRow {
         left("JOB"),
         left("KIND"),
         left("STATE"),
+        left("TARGET"),
         right("SETTLED"),
         right("FAILED"),
         right("BYTES"),
         right("TOOK"),
         left("ACTOR"),
-        left("TARGET"),
     ];
 
     fn id(&self) -> &str {
@@ -165,12 +165,12 @@ impl Row for JobRow {
             self.job_id.clone(),
             self.kind.clone(),
             self.state.clone(),
+            self.target.clone(),
             format!("{}/{}", self.settled(), self.total),
             self.failed.to_string(),
             bytes(self.bytes),
             span(self.elapsed_ms),
             self.actor.clone(),
-            self.target.clone(),
         ]
     }
 }

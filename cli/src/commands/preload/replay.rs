@@ -45,7 +45,7 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
             Some(_) if !kind.has_buildings() => {
                 return Err(Failure::usage("--building goes with --synthetic office or wander only"));
             }
-            Some(folder) => Some(Site::read(folder).map_err(Failure::usage)?),
+            Some(folder) => Some(Site::read(folder).map_err(unreadable)?),
             None => None,
         };
         return Ok(kind.make(place, replay.seed));
@@ -58,7 +58,7 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
         FileFormat::Columns => Shape::Columns,
         FileFormat::Weblog => Shape::WebLog,
     };
-    let bad = |problem: String| Failure::usage(format!("cannot replay {}: {problem}", file.display()));
+    let bad = |problem: String| unreadable(format!("cannot replay {}: {problem}", file.display()));
     let reading = if file == Path::new("-") {
         read(io::stdin().lock(), shape)
     } else {
@@ -69,6 +69,11 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
         output.remark(&format!("warning: {skipped} of {lines} lines have another format and are left out: {first}"));
     }
     Ok(trace)
+}
+
+/// A file or folder that cannot be replayed is a bad argument, as with `arxosrt cache replay`.
+fn unreadable(why: String) -> Failure {
+    Failure::new(Exit::Usage, "unreadable", why)
 }
 
 /// What to try where not even the oracle could load anything ahead, because nothing is small enough: from which size of
