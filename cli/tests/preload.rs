@@ -143,7 +143,7 @@ fn json_is_one_document_and_name_is_what_was_asked_for() {
 }
 
 #[test]
-fn without_a_terminal_progress_is_lines_and_the_last_one_is_always_told() {
+fn a_batch_without_a_terminal_ends_with_a_line_that_sums_it_up() {
     let daemon = daemon(&[item(0, "done")], &job("done", [1, 1, 0, 0]));
     let ran = feed(&daemon, &["preload", "batch"], "floor_1\n");
     assert_eq!(ran.err, "job_7 is done: 1 of 1, 2.0 KiB in 3s\n");

@@ -93,9 +93,9 @@ A line is the id of a floor, such as hq:level-1, or one of
   {\"floor\":\"hq:level-1\"}
   {\"building\":\"hq\"}
   {\"strategy\":\"object_data\",\"id\":\"floor:hq:level-1\"}
-Empty lines and lines that begin with # are skipped. A line that cannot be read fails alone, with its number. The one
+Empty lines and lines that begin with # are skipped. A line that cannot be read fails alone, with its number. The one \
 with a strategy is a single entry of the cache; `arxosrt cache list` shows which there are.
 
-It ends with 0 when every line was loaded or was there, with 8 when some were not, with 1 when none was, and with 7
-when --wait ran out. Ctrl-C ends the waiting and leaves the job to the daemon: its id is printed, `arxosrt jobs wait`
+It ends with 0 when every line was loaded or was there, with 8 when some were not, with 1 when none was, and with 7 \
+when --wait ran out. Ctrl-C ends the waiting and leaves the job to the daemon: its id is printed, `arxosrt jobs wait` \
 comes back to it and `arxosrt jobs cancel` calls it off.";

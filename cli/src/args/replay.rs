@@ -33,9 +33,9 @@ pub struct Replay {
 
 /// What the columns of the answer are.
 const COLUMNS_HELP: &str = "\
-HIT % is the share of accesses that the cache answered, GAINED how many points that is above none, LATE % the share that
-was still being loaded. PRECISION % is how much of what was loaded ahead was used, RECALL % how much of what people would
-have waited for was there. EXTRA BYTES % and WASTED % are of the bytes that were loaded because somebody asked. US is how
+The columns: HIT % is the share of accesses that the cache answered, GAINED how many points that is above none, \
+LATE % the share that was still being loaded. PRECISION % is how much of what was loaded ahead was used, RECALL % how much of what people would \
+have waited for was there. EXTRA BYTES % and WASTED % are of the bytes that were loaded because somebody asked. US is how \
 many microseconds the policy took for one access. Nothing larger than a twentieth of the cache is loaded ahead.";
 
 /// The shape of a file of accesses.

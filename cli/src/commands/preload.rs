@@ -28,18 +28,24 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     match command {
-        Preload::Floor { ids, how } => {
-            if let Some((id, floor)) = ids.iter().find_map(|id| Some((id, lines::entry_of_floor(id)?))) {
-                return Err(Failure::usage(format!("{id:?} is the id of an entry of the cache"))
-                    .hint(format!("the floor is {floor}")));
-            }
-            named(client, global, ids, PreloadItem::floor, how, output).await
-        }
+        Preload::Floor { ids, how } => named(client, global, ids, PreloadItem::floor, how, output).await,
         Preload::Building { ids, how } => named(client, global, ids, PreloadItem::building, how, output).await,
         Preload::Batch { .. } => batch::run(client, global, command, output).await,
         Preload::Explain { user } => explain::user(client, user, output).await,
         Preload::Model => explain::model(client, output).await,
         Preload::Replay(replay) => replay::run(replay, output),
+    }
+}
+
+/// Refuses what is no floor's id before a daemon is asked: the daemon could not know that something else was meant.
+pub(super) fn refuse_entries(command: &Preload) -> Result<(), Failure> {
+    let Preload::Floor { ids, .. } = command else { return Ok(()) };
+    match ids.iter().find_map(|id| Some((id, lines::entry_of_floor(id)?))) {
+        Some((id, floor)) => {
+            Err(Failure::usage(format!("{id:?} is the id of an entry of the cache"))
+                .hint(format!("the floor is {floor}")))
+        }
+        None => Ok(()),
     }
 }
 
