@@ -6,6 +6,7 @@ mod jobs;
 mod preload;
 mod replay;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use cache::Cache;
-pub use cache_replay::CacheReplay;
+pub use cache_replay::{CacheReplay, Layout};
 pub use jobs::Jobs;
 pub use preload::{How, Preload};
 pub use replay::{FileFormat, Replay, Synthetic};
@@ -443,6 +444,15 @@ pub enum Debug {
 /// The largest duration that is understood.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// The time that was typed behind `--wait` with a space, if one was: it would be taken for an id or for a file, and
+/// something else would be done than what was meant. Behind `--` everything is an id.
+pub fn lost_time(words: &[OsString]) -> Option<&str> {
+    let typed = words.split(|word| word == "--").next().unwrap_or(words);
+    let behind = |pair: &[OsString]| pair[0] == "--wait";
+    let word = typed.windows(2).find(|pair| behind(pair)).and_then(|pair| pair[1].to_str())?;
+    duration(word).is_ok().then_some(word)
+}
+
 /// `90`, `90s`, `500ms`, `1m30s`. A bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is not a duration such as 10s, 1m30s or 500ms");
@@ -494,6 +504,24 @@ mod tests {
             assert_eq!(severity.to_possible_value().unwrap().get_name(), severity.as_str());
         }
         assert!(Severity::Low < Severity::Medium && Severity::High < Severity::Critical);
+    }
+
+    #[test]
+    fn a_time_behind_wait_is_not_taken_for_something_else() {
+        let lost = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            lost_time(&words).map(str::to_owned)
+        };
+        assert_eq!(lost("preload floor a --wait 5m").as_deref(), Some("5m"));
+        assert_eq!(lost("preload batch --wait 90").as_deref(), Some("90"));
+        for fine in
+            ["preload floor a --wait", "preload floor --wait=5m a", "preload floor --wait a", "p f --wait -- 5m"]
+        {
+            assert_eq!(lost(fine), None, "{fine}");
+        }
+        for fine in ["--wait", "--wait=90s"] {
+            assert!(Args::try_parse_from(["arxosrt", "preload", "batch", "list.txt", fine]).is_ok(), "{fine}");
+        }
     }
 
     #[test]

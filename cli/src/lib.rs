@@ -23,7 +23,8 @@ pub mod output;
 use std::ffi::OsString;
 
 use arxosrt_core::control::code::Exit;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use args::Args;
 use error::Failure;
@@ -31,7 +32,8 @@ use output::Output;
 
 /// Runs one command line and says how it ended. Whatever went wrong has been printed.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
-    let args = match Args::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let args = match read(&words) {
         Ok(args) => args,
         Err(error) => {
             // Help and version end well, and nobody is left to be told that the reader has gone.
@@ -48,6 +50,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
             failure.exit
         }
     }
+}
+
+fn read(words: &[OsString]) -> Result<Args, clap::Error> {
+    if let Some(time) = args::lost_time(words) {
+        let message = format!("{time} stands behind --wait and belongs to nothing; write --wait={time}, or -- {time}");
+        return Err(Args::command().error(ErrorKind::InvalidValue, message));
+    }
+    Args::try_parse_from(words)
 }
 
 fn perform(args: &Args, output: &mut Output) -> Result<Exit, Failure> {

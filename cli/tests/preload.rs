@@ -86,6 +86,7 @@ fn a_batch_answers_line_by_line_and_ends_with_8_when_some_failed() {
         lines[4],
         json!({"kind": "BatchSummary", "job_id": "job_7", "done": 1, "skipped": 1, "failed": 2, "bytes": 2048})
     );
+    assert_eq!(ran.err, "", "the summary says it");
     assert_eq!(
         body(&daemon, 0),
         json!({"items": [
@@ -142,7 +143,7 @@ fn json_is_one_document_and_name_is_what_was_asked_for() {
 }
 
 #[test]
-fn without_a_terminal_progress_is_lines_and_the_last_one_is_always_told() {
+fn a_batch_without_a_terminal_ends_with_a_line_that_sums_it_up() {
     let daemon = daemon(&[item(0, "done")], &job("done", [1, 1, 0, 0]));
     let ran = feed(&daemon, &["preload", "batch"], "floor_1\n");
     assert_eq!(ran.err, "job_7 is done: 1 of 1, 2.0 KiB in 3s\n");
@@ -160,7 +161,7 @@ fn a_wait_that_runs_out_leaves_the_job_and_says_its_name() {
     let daemon = Daemon::new(&[(PRELOAD, document("Job", &job("queued", [2, 0, 0, 0]))), (FOLLOW, Act::Stay(endless))]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("failed");
-    let words = ["preload", "batch", "--wait", "200ms", "--failed-out", file.to_str().unwrap()];
+    let words = ["preload", "batch", "--wait=200ms", "--failed-out", file.to_str().unwrap()];
     let ran = feed(&daemon, &words, "floor_1\nfloor_2\n");
     assert_eq!(ran.code, 7, "{ran:?}");
     assert!(ran.err.contains("arxosrt jobs wait job_7") && ran.err.contains("1 of 2"), "{ran:?}");
@@ -212,9 +213,37 @@ fn a_batch_needs_a_file_or_a_pipe() {
     let ran = feed(&daemon, &["preload", "batch"], &long);
     assert!(ran.code == 2 && ran.err.contains("100000") && ran.err.contains("split"), "{ran:?}");
     assert!(daemon.seen().is_empty());
-    for contradiction in [&["--wait", "1s", "--no-wait"][..], &["--no-wait", "--failed-out", "x"]] {
+    for contradiction in [&["--wait=1s", "--no-wait"][..], &["--no-wait", "--failed-out", "x"]] {
         assert_eq!(daemon.run(&[&["preload", "batch"], contradiction].concat()).code, 2);
     }
+}
+
+#[test]
+fn the_result_is_told_once_and_counts_the_lines_that_could_not_be_read() {
+    let daemon = daemon(&[item(0, "done"), item(1, "failed")], &job("done", [2, 1, 0, 1]));
+    let ran = daemon.run(&["preload", "floor", "floor_1", "floor_2", "--wait"]);
+    assert!(ran.out.contains("job_7 is done") && !ran.err.contains("job_7 is done"), "{ran:?}");
+    let ran = daemon.run(&["jobs", "wait", "job_7"]);
+    assert!(ran.out.contains("job_7 is done") && ran.err.is_empty(), "{ran:?}");
+    let ran = feed(&daemon, &["preload", "batch", "--wait"], "floor_1\n{bad\nfloor_2\n");
+    assert_eq!(ran.code, 8, "{ran:?}");
+    assert_eq!(ran.err, "job_7 is done: 3 of 3, 2 failed, 2.0 KiB in 3s\n");
+}
+
+#[test]
+fn what_would_be_taken_for_something_else_is_refused_with_the_right_words() {
+    let daemon = daemon(&[item(0, "done")], &job("done", [1, 1, 0, 0]));
+    for line in
+        ["preload floor a --wait 5m", "preload batch --wait 90", "cache warm --wait 5m", "preload building --wait 1h b"]
+    {
+        let ran = daemon.run(&line.split(' ').collect::<Vec<_>>());
+        assert!(ran.code == 2 && ran.err.contains("write --wait="), "{line}: {ran:?}");
+    }
+    let ran = daemon.run(&["preload", "floor", "hq:level-1", "floor:duplex:roof"]);
+    assert!(ran.code == 2 && ran.err.contains("hint: the floor is duplex:roof"), "{ran:?}");
+    assert!(daemon.seen().is_empty(), "nothing was ordered");
+    let ran = feed(&daemon, &["preload", "batch"], "floor:duplex:roof\nduplex:roof\n");
+    assert!(ran.code == 8 && ran.out.contains("the floor is duplex:roof"), "{ran:?}");
 }
 
 #[test]
@@ -237,9 +266,9 @@ fn jobs_are_listed_shown_waited_for_and_called_off() {
     ]);
     assert_eq!(
         daemon.run(&["jobs", "list"]).out,
-        "JOB    KIND     STATE    SETTLED  FAILED    BYTES  TOOK  ACTOR         TARGET\n\
-         job_7  preload  running      0/3       0  2.0 KiB    3s  uid 0 (root)  3 items\n\
-         job_7  preload  done         3/3       1  2.0 KiB    3s  uid 0 (root)  3 items\n"
+        "JOB    KIND     STATE    TARGET   SETTLED  FAILED    BYTES  TOOK  ACTOR\n\
+         job_7  preload  running  3 items      0/3       0  2.0 KiB    3s  uid 0 (root)\n\
+         job_7  preload  done     3 items      3/3       1  2.0 KiB    3s  uid 0 (root)\n"
     );
     assert_eq!(daemon.run(&["job", "ls", "--open", "-o", "ndjson"]).out.lines().count(), 1);
     let shown = daemon.run(&["jobs", "show", "job_7"]).out;
@@ -294,7 +323,9 @@ fn the_cache_is_looked_at_without_its_values() {
     assert!(shown.contains("bytes    4.0 KiB of at most 256.0 MiB\n"), "{shown}");
     assert!(shown.contains("floor_data  1h00m        2  4.0 KiB  50.0      9       1      10"), "{shown}");
     let listed = daemon.run(&["cache", "list", "--strategy", "object_data", "--floor", "1"]);
-    assert!(listed.out.contains("habit      floor:1\n") && listed.out.contains("a\\u{1b}[2J"), "{listed:?}");
+    assert!(listed.out.contains("object_data  floor:1") && listed.out.contains("a\\u{1b}[2J"), "{listed:?}");
+    let named = daemon.run(&["cache", "list", "--strategy", "object_data", "--floor", "1", "-o", "name"]).out;
+    assert_eq!(named, "object_data floor:1\nobject_data a\\u{1b}[2J\n", "what cache show takes");
     let one = daemon.run(&["cache", "show", "object_data", "floor:1"]).out;
     assert!(one.contains("ttl left   28m20s\n") && one.contains("tag        building:hq\n"), "{one}");
     assert_eq!(daemon.run(&["cache", "get", "object_data", "floor:1"]).out, "{\"a\": 1.50}\n", "byte for byte");
@@ -315,6 +346,8 @@ fn little_is_forgotten_at_once_and_much_only_after_a_yes() {
     let bodies = || daemon.seen().iter().map(|seen| serde_json::from_str(&seen.body).unwrap()).collect::<Vec<Value>>();
     let ran = daemon.run(&["cache", "invalidate", "--floor", "1"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "forgot floor 1: 3 entries\n"));
+    let one = Daemon::new(&[(INVALIDATE, invalidated("floor 1", 1, false))]);
+    assert_eq!(one.run(&["cache", "invalidate", "--floor", "1"]).out, "forgot floor 1: 1 entry\n");
     assert_eq!(daemon.run(&["cache", "invalidate", "object_data", "floor:1", "--reason", "r"]).code, 0);
     assert_eq!(bodies(), [json!({"floor": "1"}), json!({"strategy": "object_data", "id": "floor:1", "reason": "r"})]);
 

@@ -47,7 +47,9 @@ fn every_format_is_read_and_every_output_has_its_figures() {
         let path = path.to_str().unwrap();
         let words = [path, "--format", format, "--cache-percent", "60"];
         let ran = replay(&[&words[..], &["-o", "json"]].concat());
-        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{format}");
+        assert_eq!(ran.code, 0, "{format}");
+        // Four items: each is a quarter of all, and no cache is twenty times as large as one.
+        assert!(ran.err.starts_with("no item fits") && ran.err.lines().count() == 1, "{format}: {ran:?}");
         let document = ran.json();
         assert_eq!((&document["kind"], &document["accesses"]), (&json!("PreloadReplay"), &json!(160)), "{format}");
         assert_eq!(document["items"], 4, "{format}");
@@ -75,16 +77,16 @@ fn what_is_no_trace_is_named_with_line_and_value() {
     assert!(ran.err.contains("1 of 3 lines") && ran.err.contains("line 2: \"s1 b soon\""), "{ran:?}");
 
     let ran = replay(&[mixed.to_str().unwrap(), "--format", "weblog"]);
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     assert!(ran.err.contains("none of its 3 lines") && ran.err.contains("line 1: \"s1 a 1\""), "{ran:?}");
 
     let hostile = file(folder.path(), "hostile", "\u{1b}[2J\n");
     let ran = replay(&[hostile.to_str().unwrap(), "--format", "columns"]);
-    assert!(ran.code == 1 && ran.err.contains("\\u{1b}[2J") && !ran.err.contains('\u{1b}'), "{ran:?}");
+    assert!(ran.code == 2 && ran.err.contains("\\u{1b}[2J") && !ran.err.contains('\u{1b}'), "{ran:?}");
 
     let missing = folder.path().join("missing");
     let ran = replay(&[missing.to_str().unwrap(), "--format", "columns", "-o", "json"]);
-    assert_eq!((ran.code, &ran.error()["code"]), (1, &json!("unreadable")));
+    assert_eq!((ran.code, &ran.error()["code"]), (2, &json!("unreadable")));
     for bad in [
         &[mixed.to_str().unwrap()][..],
         &["--synthetic", "web", "--building", "/tmp"],
@@ -93,6 +95,18 @@ fn what_is_no_trace_is_named_with_line_and_value() {
     ] {
         assert_eq!(replay(bad).code, 2, "{bad:?}");
     }
+}
+
+#[test]
+fn where_nothing_fits_a_larger_cache_is_advised_that_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = (0..400).map(|step| format!("s{},item{},{step},1000\n", step / 10, step % 40)).collect();
+    let path = file(folder.path(), "columns", &text);
+    let words = |percent| [path.to_str().unwrap(), "--format", "columns", "--cache-percent", percent];
+    let ran = replay(&words("5"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.err.contains("no item fits") && ran.err.contains("(100 bytes); try --cache-percent 50\n"), "{ran:?}");
+    assert_eq!(replay(&words("50")).err, "");
 }
 
 #[test]
@@ -113,8 +127,8 @@ fn people_walk_through_a_real_buildings_folder() {
     assert!(policies.as_array().unwrap().iter().any(|row| row["policy"] == "adjacent"), "{policies}");
 
     let ran = replay(&["--synthetic", "office", "--building", "/nowhere"]);
-    assert!(ran.code == 1 && ran.err.contains("/nowhere"), "{ran:?}");
+    assert!(ran.code == 2 && ran.err.contains("/nowhere"), "{ran:?}");
     fs::write(folder.path().join("floors/level-1/floor.json"), "{\"level\":").unwrap();
     let ran = replay(&words);
-    assert!(ran.code == 1 && ran.err.contains("level-1/floor.json") && ran.err.contains("line 1"), "{ran:?}");
+    assert!(ran.code == 2 && ran.err.contains("level-1/floor.json") && ran.err.contains("line 1"), "{ran:?}");
 }

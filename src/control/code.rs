@@ -45,9 +45,9 @@ exits! {
     NotFound = 4, "not_found", "no such room, user, session, lock, conflict, resource, building, job or cache entry";
     Denied = 5, "denied", "the role is too low, or the socket may not be opened";
     Precondition = 6, "precondition", "what was seen has changed meanwhile, or the operation needs --force";
-    Timeout = 7, "timeout", "--timeout ran out; the operation may still happen";
+    Timeout = 7, "timeout", "the time of --timeout, --wait or --within ran out; what was asked for may still happen";
     Partial = 8, "partial", "some of several items failed";
-    Unhealthy = 9, "unhealthy", "status --check: the daemon is not ready";
+    Unhealthy = 9, "unhealthy", "status --check: the daemon is not ready; check: there is something that an operator must see to";
     Incompatible = 10, "incompatible", "the daemon and this program share no version of the control API";
     Interrupted = 130, "interrupted", "interrupted from the keyboard";
     BrokenPipe = 141, "broken_pipe", "whoever read the output went away";

@@ -37,9 +37,9 @@ pub enum Preload {
         /// Leave alone what is there and not out of date.
         #[arg(long)]
         if_missing: bool,
-        /// Wait for at most this long.
-        #[arg(long, value_parser = duration, conflicts_with = "no_wait", value_name = "TIME")]
-        wait: Option<Duration>,
+        /// Wait for the end of it, which is what happens anyway, or at most for this long.
+        #[arg(long, num_args = 0..=1, require_equals = true, value_parser = duration, conflicts_with = "no_wait", value_name = "TIME")]
+        wait: Option<Option<Duration>>,
         /// Do not wait: print the job and end.
         #[arg(long, conflicts_with = "failed_out")]
         no_wait: bool,
@@ -48,6 +48,7 @@ pub enum Preload {
         failed_out: Option<PathBuf>,
     },
     /// Where a person is expected to go next, and why.
+    #[command(after_help = EXPLAIN_HELP)]
     Explain {
         /// The person.
         user: String,
@@ -69,14 +70,32 @@ pub struct How {
     pub wait: Option<Option<Duration>>,
 }
 
+/// What the columns of an explanation are, and the verdicts.
+const EXPLAIN_HELP: &str = "\
+MODEL is what the source said of this candidate, LIKELY how often that has come true so far: the second is decided with.
+SOURCE is on whose word it is a candidate: habit, two_steps, one_step, building, popular, structure, parts or hint.
+VERDICT is the first reason against it:
+  issued           none: it is loaded
+  resident         it is in the cache
+  under_way        it is being loaded
+  under_threshold  it is not likely enough
+  too_soon         it would mostly be wanted before it could be there
+  off              the preloader is switched off
+  source_off       preloads for that reason were not used often enough
+  holdout          nothing is loaded ahead in this session, to show how it is without
+  too_large        it has more bytes than a preload may have
+  too_many         as many as there may be at once are on their way
+  budget           the bytes that may be loaded without being asked for are used up";
+
 /// What a batch reads and prints.
 const BATCH_HELP: &str = "\
-A line is the id of a floor, or one of
+A line is the id of a floor, such as hq:level-1, or one of
   {\"floor\":\"hq:level-1\"}
   {\"building\":\"hq\"}
   {\"strategy\":\"object_data\",\"id\":\"floor:hq:level-1\"}
-Empty lines and lines that begin with # are skipped. A line that cannot be read fails alone, with its number.
+Empty lines and lines that begin with # are skipped. A line that cannot be read fails alone, with its number. The one \
+with a strategy is a single entry of the cache; `arxosrt cache list` shows which there are.
 
-It ends with 0 when every line was loaded or was there, with 8 when some were not, with 1 when none was, and with 7
-when --wait ran out. Ctrl-C ends the waiting and leaves the job to the daemon: its id is printed, `arxosrt jobs wait`
+It ends with 0 when every line was loaded or was there, with 8 when some were not, with 1 when none was, and with 7 \
+when --wait ran out. Ctrl-C ends the waiting and leaves the job to the daemon: its id is printed, `arxosrt jobs wait` \
 comes back to it and `arxosrt jobs cancel` calls it off.";

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 
 /// `arxosrt preload replay …`
 #[derive(Clone, Debug, ClapArgs)]
-#[command(group(ArgGroup::new("what").required(true).args(["file", "synthetic"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["file", "synthetic"])), after_help = COLUMNS_HELP)]
 pub struct Replay {
     /// The recorded accesses; - reads standard input.
     #[arg(requires = "format")]
@@ -30,6 +30,13 @@ pub struct Replay {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
 }
+
+/// What the columns of the answer are.
+const COLUMNS_HELP: &str = "\
+The columns: HIT % is the share of accesses that the cache answered, GAINED how many points that is above none, \
+LATE % the share that was still being loaded. PRECISION % is how much of what was loaded ahead was used, RECALL % how much of what people would \
+have waited for was there. EXTRA BYTES % and WASTED % are of the bytes that were loaded because somebody asked. US is how \
+many microseconds the policy took for one access. Nothing larger than a twentieth of the cache is loaded ahead.";
 
 /// The shape of a file of accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

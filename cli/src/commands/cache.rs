@@ -96,8 +96,9 @@ async fn invalidate(
         let asked = InvalidateRequest { dry_run: true, ..request.clone() };
         let outlook: InvalidatedRow = read(&client.change(Method::POST, &at, None, &asked).await?.object)?;
         let what = format!(
-            "forget {} ({} entries); they will be loaded again as they are read",
-            outlook.target, outlook.count
+            "forget {} ({}, to be loaded again when they are read next)",
+            outlook.target,
+            entries(outlook.count)
         );
         let answer = if request.all { Answer::Typed("all") } else { Answer::Yes };
         confirm(global, &what, answer)?;
@@ -105,7 +106,11 @@ async fn invalidate(
     let done = client.change(Method::POST, &at, None, &request).await?;
     let row: InvalidatedRow = read(&done.object)?;
     let verb = if row.dry_run { "would forget" } else { "forgot" };
-    output.outcome(&done, &row.target, &format!("{verb} {}: {} entries", row.target, row.count))
+    output.outcome(&done, &row.target, &format!("{verb} {}: {}", row.target, entries(row.count)))
+}
+
+fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 fn fields(row: &CacheEntryRow) -> Vec<(&'static str, String)> {
@@ -137,29 +142,34 @@ fn fields(row: &CacheEntryRow) -> Vec<(&'static str, String)> {
 impl Row for CacheEntryRow {
     const COLUMNS: &'static [Column] = &[
         left("STRATEGY"),
+        left("ID"),
         left("STATE"),
         right("BYTES"),
         right("AGE"),
         right("TTL"),
         right("HITS"),
         left("PRELOADED"),
-        left("ID"),
     ];
 
     fn id(&self) -> &str {
         &self.id
     }
 
+    /// What `arxosrt cache show` takes.
+    fn name(&self) -> String {
+        format!("{} {}", self.strategy, self.id)
+    }
+
     fn cells(&self) -> Vec<String> {
         vec![
             self.strategy.clone(),
+            self.id.clone(),
             self.state.clone(),
             bytes(self.bytes),
             span(self.age_ms),
             span(self.ttl_left_ms),
             self.hits.to_string(),
             self.preloaded_by.clone().unwrap_or_default(),
-            self.id.clone(),
         ]
     }
 }

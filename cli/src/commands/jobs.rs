@@ -105,7 +105,6 @@ pub(super) fn tell(output: &mut Output, row: &JobRow) -> Result<(), Failure> {
         Format::Json | Format::Ndjson => output.json(row),
         _ if output.is_quiet() => Ok(()),
         Format::Name => output.line(&row.job_id),
-        // The progress has said it, to standard error; this is what a pipe gets.
         Format::Table => output.line(&crate::output::text::clean(&sentence(row))),
     }
 }
@@ -149,12 +148,12 @@ impl Row for JobRow {
         left("JOB"),
         left("KIND"),
         left("STATE"),
+        left("TARGET"),
         right("SETTLED"),
         right("FAILED"),
         right("BYTES"),
         right("TOOK"),
         left("ACTOR"),
-        left("TARGET"),
     ];
 
     fn id(&self) -> &str {
@@ -166,12 +165,12 @@ impl Row for JobRow {
             self.job_id.clone(),
             self.kind.clone(),
             self.state.clone(),
+            self.target.clone(),
             format!("{}/{}", self.settled(), self.total),
             self.failed.to_string(),
             bytes(self.bytes),
             span(self.elapsed_ms),
             self.actor.clone(),
-            self.target.clone(),
         ]
     }
 }

@@ -32,6 +32,7 @@ pub async fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure>
         Command::Version => return status::version(global, output).await,
         Command::Cache(Cache::Replay(replay)) => return cache::replay::run(replay, output),
         Command::Preload(Preload::Replay(replay)) => return preload::replay::run(replay, output),
+        Command::Preload(command) => preload::refuse_entries(command)?,
         _ => {}
     }
     refuse_impossible(&args.command, global)?;

@@ -37,6 +37,18 @@ pub(super) async fn run(
     }
 }
 
+/// Refuses what is no floor's id before a daemon is asked: the daemon could not know that something else was meant.
+pub(super) fn refuse_entries(command: &Preload) -> Result<(), Failure> {
+    let Preload::Floor { ids, .. } = command else { return Ok(()) };
+    match ids.iter().find_map(|id| Some((id, lines::entry_of_floor(id)?))) {
+        Some((id, floor)) => {
+            Err(Failure::usage(format!("{id:?} is the id of an entry of the cache"))
+                .hint(format!("the floor is {floor}")))
+        }
+        None => Ok(()),
+    }
+}
+
 async fn named(
     mut client: Client,
     global: &Global,

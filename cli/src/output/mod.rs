@@ -76,7 +76,7 @@ impl Output {
                 self.json(&List { items, next_cursor: None, ..list })
             }
             Format::Ndjson => kept.iter().try_for_each(|(raw, _)| self.json_line(raw.get())),
-            Format::Name => kept.iter().try_for_each(|(_, row)| self.line(&text::clean(row.id()))),
+            Format::Name => kept.iter().try_for_each(|(_, row)| self.line(&text::clean(&row.name()))),
             Format::Table => {
                 let rows: Vec<R> = kept.into_iter().map(|(_, row)| row).collect();
                 self.table(&rows)
@@ -161,7 +161,7 @@ impl Output {
     /// A value as it was stored: the very bytes for a pipe, and nothing that steers for a terminal.
     pub fn value(&mut self, value: &[u8]) -> Result<(), Failure> {
         if self.is_terminal {
-            return self.line(&text::clean(&String::from_utf8_lossy(value)));
+            return self.line(text::clean_text(&String::from_utf8_lossy(value)).trim_end_matches('\n'));
         }
         let written = self.to.write_all(value);
         self.judge(written)

@@ -56,16 +56,7 @@ impl Progress {
         self.write(&text);
     }
 
-    /// The last word on the job: the bar goes, a line stays.
-    pub fn end(&mut self, job: &JobRow) {
-        let text = match self.shape {
-            Shape::Nothing => String::new(),
-            Shape::Bar | Shape::Lines => format!("{}{}\n", self.gone(), clean(&sentence(job))),
-        };
-        self.write(&text);
-    }
-
-    /// Takes the bar away, so that a line can be printed where it was.
+    /// Takes the bar away, so that a line can be printed where it was. How the job ended is for the command to say.
     pub fn make_room(&mut self) {
         let text = self.gone();
         self.write(text);

@@ -13,8 +13,13 @@ pub trait Row: DeserializeOwned {
     /// Its columns.
     const COLUMNS: &'static [Column];
 
-    /// What `-o name` prints.
+    /// What it is called.
     fn id(&self) -> &str;
+
+    /// What `-o name` prints: the words that the commands on one such thing take.
+    fn name(&self) -> String {
+        self.id().to_owned()
+    }
 
     /// One text per column.
     fn cells(&self) -> Vec<String>;

@@ -23,6 +23,15 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(cleaned)
 }
 
+/// The same for a text of several lines: line feeds and tabs stay as they are.
+pub fn clean_text(text: &str) -> String {
+    let piece = |piece: &str| match piece.strip_suffix(['\n', '\t']) {
+        Some(before) => format!("{}{}", clean(before), &piece[before.len()..]),
+        None => clean(piece).into_owned(),
+    };
+    text.split_inclusive(['\n', '\t']).map(piece).collect()
+}
+
 /// The JSON text with the same characters as JSON escapes: what it says stays the same, and no terminal is steered.
 pub fn clean_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(steers) {
@@ -119,6 +128,12 @@ mod tests {
         for c in ('\0'..=char::MAX).filter(|c| c.is_control()) {
             assert!(!clean(&c.to_string()).contains(c), "{c:?}");
         }
+    }
+
+    #[test]
+    fn lines_of_a_text_stay_lines() {
+        assert_eq!(clean_text("{\n\t\"a\": \"\u{1b}[2J\"\r\n}\n"), "{\n\t\"a\": \"\\u{1b}[2J\"\\u{d}\n}\n");
+        assert_eq!(clean_text(""), "");
     }
 
     #[test]

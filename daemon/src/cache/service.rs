@@ -158,13 +158,8 @@ impl Cache {
         let (signals, heard) = mpsc::channel(SIGNALS_MAX);
         let inner = Inner {
             local: Shards::new(held, shards(held.bytes_max), strategies.clone(), generations.clone(), seed),
-<<<<<<< HEAD
             loads: strategies.iter().map(|_| Semaphore::new(settings.loads_max)).collect(),
-            ahead: Arc::new(Semaphore::new((settings.loads_max / AHEAD_SHARE).max(1))),
-=======
-            loads: Semaphore::new(settings.loads_max),
             ahead: Arc::new(Semaphore::new(ahead_max(&settings))),
->>>>>>> w/b
             budget: Budget::new(for_loads, strategies.len()),
             writers: std::array::from_fn(|_| Mutex::new(())),
             counts: strategies.iter().map(|_| Counts::default()).collect(),

@@ -274,6 +274,11 @@ pub(super) async fn warm(
     let names = tokio::task::spawn_blocking(move || hot.names()).await;
     let names = match names {
         Ok(Ok(names)) => names,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message = "nothing is known to have been hot: names are saved every few minutes and at the stop, and this \
+                           data directory has none yet";
+            return Err(Failure::new(Code::Refused, message));
+        }
         Ok(Err(error)) => return Err(Failure::new(Code::Refused, format!("what was hot is not known: {error}"))),
         Err(error) => return Err(Failure::new(Code::Internal, error.to_string())),
     };

@@ -15,7 +15,7 @@ use arxosrt_replay::cache::trace::{ACCESSES_MAX, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::args::{CacheReplay, Format};
+use crate::args::{CacheReplay, Format, Layout};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::output::rows::Row;
@@ -73,7 +73,11 @@ pub(in crate::commands) fn run(replay: &CacheReplay, output: &mut Output) -> Res
         }))?,
         Format::Ndjson => rows.iter().try_for_each(|row| output.json(row))?,
         Format::Name => rows.iter().try_for_each(|row| output.line(&row.policy))?,
-        Format::Table => output.table(&rows)?,
+        Format::Table => {
+            output.line(&format!("{} accesses to {} distinct items", trace.accesses.len(), trace.items.len()))?;
+            output.line("")?;
+            output.table(&rows)?;
+        }
     }
     Ok(Exit::Ok)
 }
@@ -91,7 +95,20 @@ fn trace(replay: &CacheReplay) -> Result<Trace, Failure> {
     if bytes.starts_with(XZ) {
         return Err(bad("xz has compressed it".into()).hint("xz -dc FILE | arxosrt cache replay - …"));
     }
+    if replay.format != Layout::Be32
+        && let Some(at) = first_that_is_no_text(&bytes)
+    {
+        return Err(bad(format!("the byte {:#04x} at {at} is no text", bytes[at]))
+            .hint("--format be32 reads keys of 32 bits; text must be UTF-8 without zero bytes"));
+    }
     Trace::read(&bytes, replay.format.written()).map_err(|problem| bad(problem.to_string()))
+}
+
+/// Where bytes stop being UTF-8, or hold a zero byte: keys made of such would all look alike and be counted as one.
+fn first_that_is_no_text(bytes: &[u8]) -> Option<usize> {
+    let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    let zero = bytes[..valid].iter().position(|byte| *byte == 0);
+    zero.or((valid < bytes.len()).then_some(valid))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -110,9 +110,6 @@ pub(in crate::commands) async fn follow(
             progress.show(job);
         }
     };
-    match &job {
-        Some(row) if matches!(end, End::Over) => progress.end(row),
-        _ => progress.make_room(),
-    }
+    progress.make_room();
     Ok(Followed { job, end })
 }

@@ -21,6 +21,7 @@ use crate::args::{Format, Global, Preload};
 use crate::client::Client;
 use crate::commands::jobs::follow::{End, Followed, follow};
 use crate::error::Failure;
+use crate::output::progress::sentence;
 use crate::output::text::{bytes, clean};
 use crate::output::{Output, read as read_raw};
 
@@ -79,7 +80,7 @@ pub(super) async fn run(
         }
         batch.answer_unread(output)?;
         let row: JobRow = read_raw(&ordered.object)?;
-        let until = wait.map(|wait| Instant::now() + wait);
+        let until = wait.flatten().map(|wait| Instant::now() + wait);
         let told = |output: &mut Output, item: &JobItemRow, _: &str| batch.answer(item, output);
         let Followed { job, end } = follow(client, &row.job_id, until, output, told).await?;
         Some((job.unwrap_or(row), end))
@@ -203,7 +204,14 @@ impl Batch {
                 output.json(&json!({"api_version": API_VERSION, "kind": "Batch", "object": object}))?;
             }
             Format::Ndjson => output.json(&summary)?,
-            Format::Table | Format::Name => {}
+            // Beside the answers, which are all that standard output holds.
+            Format::Table | Format::Name => {
+                let unread = (self.wishes.len() - self.sent.len()) as u64;
+                if let Some(job) = job {
+                    let all = JobRow { total: job.total + unread, failed: job.failed + unread, ..job.clone() };
+                    output.remark(&sentence(&all));
+                }
+            }
         }
         let was_called_off = job.is_some_and(|job| job.state == "cancelled");
         Ok(match failed {

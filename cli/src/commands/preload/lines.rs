@@ -88,10 +88,22 @@ fn read_line(from: &mut impl BufRead, into: &mut Vec<u8>) -> io::Result<Option<b
     }
 }
 
+/// The floor that an entry of the cache belongs to, if the id is one of these and no floor's: `arxosrt cache list` shows
+/// `floor:hq:level-1`, and asking for that as for a floor would load next to nothing.
+pub(super) fn entry_of_floor(id: &str) -> Option<&str> {
+    id.strip_prefix("floor:").filter(|floor| !floor.is_empty())
+}
+
 fn parse(text: &str) -> Result<PreloadItem, String> {
     let item = match text.starts_with('{') {
         true => serde_json::from_str(text).map_err(|error| format!("this is no item: {error}"))?,
-        false => PreloadItem::floor(text),
+        false => {
+            let meant = entry_of_floor(text);
+            meant.map_or(Ok(()), |floor| {
+                Err(format!("this is the id of an entry of the cache; the floor is {floor}"))
+            })?;
+            PreloadItem::floor(text)
+        }
     };
     let PreloadItem { floor, building, strategy, id } = &item;
     let checked = match (floor, building, strategy, id) {
@@ -136,6 +148,7 @@ mod tests {
             "{\"floor\":1}",
             "{",
             "a\u{1b}b",
+            "floor:hq:level-1",
             &long,
         ] {
             let found = wishes(format!("one\n{bad}\ntwo").as_bytes());

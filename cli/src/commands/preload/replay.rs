@@ -7,6 +7,7 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use arxosrt_core::control::code::Exit;
+use arxosrt_core::preload::Settings;
 use arxosrt_replay::preload::kinds::Kind;
 use arxosrt_replay::preload::office::Site;
 use arxosrt_replay::preload::read::{Reading, Shape, read};
@@ -22,6 +23,9 @@ pub(crate) fn run(replay: &Replay, output: &mut Output) -> Result<Exit, Failure>
     let trace = trace(replay, output)?;
     let setup = Setup { cache_percent: replay.cache_percent, fetch_ms: replay.fetch_ms, seed: replay.seed };
     let comparison = compare(&trace, &setup);
+    if let Some(advice) = advice(&trace, &comparison) {
+        output.remark(&advice);
+    }
     match output.format() {
         Format::Json => output.json(&document(replay, &trace, &comparison))?,
         Format::Ndjson => {
@@ -41,7 +45,7 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
             Some(_) if !kind.has_buildings() => {
                 return Err(Failure::usage("--building goes with --synthetic office or wander only"));
             }
-            Some(folder) => Some(Site::read(folder).map_err(|why| Failure::new(Exit::Failed, "unreadable", why))?),
+            Some(folder) => Some(Site::read(folder).map_err(unreadable)?),
             None => None,
         };
         return Ok(kind.make(place, replay.seed));
@@ -54,7 +58,7 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
         FileFormat::Columns => Shape::Columns,
         FileFormat::Weblog => Shape::WebLog,
     };
-    let bad = |problem: String| Failure::new(Exit::Failed, "unreadable", format!("{}: {problem}", file.display()));
+    let bad = |problem: String| unreadable(format!("cannot replay {}: {problem}", file.display()));
     let reading = if file == Path::new("-") {
         read(io::stdin().lock(), shape)
     } else {
@@ -65,6 +69,30 @@ fn trace(replay: &Replay, output: &mut Output) -> Result<Trace, Failure> {
         output.remark(&format!("warning: {skipped} of {lines} lines have another format and are left out: {first}"));
     }
     Ok(trace)
+}
+
+/// A file or folder that cannot be replayed is a bad argument, as with `arxosrt cache replay`.
+fn unreadable(why: String) -> Failure {
+    Failure::new(Exit::Usage, "unreadable", why)
+}
+
+/// What to try where not even the oracle could load anything ahead, because nothing is small enough: from which size of
+/// the cache on half of the items are.
+fn advice(trace: &Trace, comparison: &Comparison) -> Option<String> {
+    let part = Settings::for_cache(comparison.cache_bytes).item_bytes_max;
+    let mut sizes: Vec<u64> = trace.sizes.iter().map(|bytes| u64::from(*bytes)).collect();
+    sizes.sort_unstable();
+    let nothing_fits = *sizes.first()? > part;
+    if !nothing_fits || comparison.of("oracle").is_none_or(|oracle| oracle.preloads > 0) {
+        return None;
+    }
+    let parts = comparison.cache_bytes.checked_div(part).unwrap_or(0).max(1);
+    let percent = (sizes[sizes.len() / 2] * parts * 100).div_ceil(sizes.iter().sum::<u64>().max(1));
+    let most = "no item fits into the part of the cache that is for what is loaded ahead";
+    Some(match percent {
+        0..=100 => format!("{most} ({part} bytes); try --cache-percent {percent}"),
+        _ => format!("{most} ({part} bytes), nor would it with more: there are too few items for their size"),
+    })
 }
 
 fn kind(synthetic: Synthetic) -> Kind {
