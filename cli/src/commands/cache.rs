@@ -198,7 +198,7 @@ impl Row for CacheStrategyRow {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Evicted { space, items, expired, invalidated, replaced: _ } = self.evicted;
+        let Evicted { space, items, .. } = self.evicted;
         let maybe =
             |figure: Option<f64>, scale: f64| figure.map_or_else(|| "-".into(), |f| format!("{:.1}", f * scale));
         vec![
@@ -214,7 +214,7 @@ impl Row for CacheStrategyRow {
             self.loads.to_string(),
             self.loads_failed.to_string(),
             maybe(self.load_ms, 1.0),
-            (space + items + expired + invalidated).to_string(),
+            (space + items).to_string(),
             self.preloaded.to_string(),
             self.preloaded_used.to_string(),
         ]

@@ -11,6 +11,9 @@ use crate::output::table::{Column, left, right};
 use crate::output::text::{bytes, span};
 use crate::output::{Output, read};
 
+/// From how many trials on a share of them says something.
+const TRIALS_TOLD_LEAST: u64 = 30;
+
 type Fields = Vec<(&'static str, String)>;
 
 pub(super) async fn user(mut client: Client, user: &str, output: &mut Output) -> Result<Exit, Failure> {
@@ -66,7 +69,11 @@ fn fields(row: &ModelRow) -> Fields {
         ("saved", row.saved_at.clone().unwrap_or_else(|| "-".into())),
     ];
     fields.extend(row.calibration.iter().filter(|bin| bin.trials > 0).map(|bin| {
-        ("said", format!("{}, came true in {} of {}", percent(bin.predicted), percent(bin.observed), bin.trials))
+        let what_came = match bin.trials {
+            few @ ..TRIALS_TOLD_LEAST => format!("{few} times, too few to tell"),
+            trials => format!("came true in {} of {trials}", percent(bin.observed)),
+        };
+        ("said", format!("{}, {what_came}", percent(bin.predicted)))
     }));
     fields
 }
