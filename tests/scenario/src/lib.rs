@@ -34,7 +34,7 @@ pub use serde_json::{Value, json};
 pub use served::{Served, Setup};
 
 /// How long anything that a test waits for may take. Long, since it only passes when something is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` answers something, and asks it again and again until then.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
