@@ -81,6 +81,7 @@ fn measure(
             // People stay on a floor for longer than a connection may be idle, and answer no pings meanwhile.
             "http.header_timeout_ms=3600000".to_owned(),
             "hub.ping_ms=3600000".to_owned(),
+            "limits.handshake_ms=3600000".to_owned(),
             // Everybody's gain is measured here.
             "preload.holdout_permille=0".to_owned(),
         ];
