@@ -7,7 +7,7 @@ impl Random {
     /// The seed of this run: `ARXOSRT_SEED`, or another each time.
     pub fn seed() -> u64 {
         match std::env::var("ARXOSRT_SEED") {
-            Ok(text) => text.parse().unwrap(),
+            Ok(text) => text.parse().expect("ARXOSRT_SEED is a number"),
             Err(_) => std::process::id().into(),
         }
     }
