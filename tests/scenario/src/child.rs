@@ -1,8 +1,8 @@
 //! The same daemon in a process of its own, which a test may kill.
 //!
 //! The process is the test's own program: it runs one test by name, and that test becomes the daemon when it is told to
-//! by the environment. So it is always the code under test, built by the same command. A test file that uses [`Child`]
-//! has this test:
+//! by the environment. So it is always the code under test, built by the same command. A test program that uses
+//! [`Child`] has this test at its root:
 //!
 //! ```text
 //! #[test]
@@ -24,6 +24,9 @@ use arxosrtd::config::{Config, LogLevel};
 use arxosrtd::hub::Clock;
 
 use crate::{Client, Value, http, served};
+
+/// The test that calls [`become_daemon`].
+const TEST: &str = "the_daemon_as_a_process";
 
 /// The environment variable that names the child's folder.
 const DIR: &str = "ARXOSRT_SCENARIO_DIR";
@@ -47,8 +50,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts a daemon whose files are in `dir`. `test` is the path of the test that calls [`become_daemon`].
-    pub fn start(test: &str, config: &Config, dir: &Path) -> Child {
+    /// Starts a daemon whose files are in `dir`.
+    pub fn start(config: &Config, dir: &Path) -> Child {
         let program = std::env::current_exe().expect("a test has a program");
         let log = dir.join("daemon.log");
         let stderr = match config.log.level {
@@ -56,7 +59,7 @@ impl Child {
             _ => File::options().create(true).append(true).open(&log).expect("a log").into(),
         };
         let mut process = Command::new(program)
-            .args(["--exact", test, "--nocapture"])
+            .args(["--exact", TEST, "--nocapture"])
             .env(DIR, dir)
             .env(CONFIG, serde_json::to_string(config).expect("a configuration is JSON"))
             .stdin(Stdio::piped())
@@ -68,7 +71,7 @@ impl Child {
         let http = loop {
             let mut line = String::new();
             let read = stdout.read_line(&mut line).expect("the child's output");
-            assert!(read > 0, "the child ended before it was ready: is there a test {test:?}?");
+            assert!(read > 0, "the child ended before it was ready: is there a test {TEST:?}?");
             if let Some(at) = line.find(READY) {
                 break line[at + READY.len()..].trim().parse().expect("an address");
             }
@@ -161,10 +164,13 @@ impl Drop for Child {
 }
 
 /// Becomes the daemon of [`Child::start`], if this process is meant to be one; otherwise does nothing.
+#[allow(unsafe_code)] // One call into libc, which has no safe equivalent.
 pub fn become_daemon() {
     let (Some(dir), Ok(config)) = (std::env::var_os(DIR), std::env::var(CONFIG)) else {
         return;
     };
+    // SAFETY: ignoring a signal touches no memory. Without this the kernel would end the process at a full disk.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let config: Config = serde_json::from_str(&config).expect("the parent wrote it");
     if config.log.level != LogLevel::Off {
         arxosrtd::logging::start(&config.log).expect("the first log of this process");

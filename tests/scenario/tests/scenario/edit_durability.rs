@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arxosrt_scenario::child::{Child, become_daemon};
+use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{Client, Served, Setup, Value, house_folder, http::Request, json, until};
 
 /// Longer than any test: what is to be written back waits in the log alone.
@@ -199,9 +199,4 @@ async fn a_conflict_that_was_acknowledged_survives_a_kill() {
     assert_eq!(ben.expect("conflict_resolution_response").await["success"], true);
     until("the folder has Ben's", async || (objects(&folder)["door"]["properties"]["width"] == 92).then_some(())).await;
     child.stop();
-}
-
-#[test]
-fn the_daemon_as_a_process() {
-    become_daemon();
 }

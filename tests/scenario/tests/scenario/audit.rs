@@ -1,9 +1,9 @@
 //! A change by an operator and its record are there together or not at all, also when the store fails just then.
 //!
 //! The kernel's limit on the size of a file stands for the full disk; it is set on the daemon's process from outside.
-#![allow(unsafe_code)] // Two calls into libc, which have no safe equivalent.
+#![allow(unsafe_code)] // One call into libc, which has no safe equivalent.
 
-use arxosrt_scenario::child::{Child, become_daemon};
+use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{Setup, Value, http::Request, json, until};
 
 /// Lets no file of the process grow beyond `bytes`.
@@ -28,7 +28,7 @@ async fn until_ready(child: &Child) {
 #[tokio::test]
 async fn a_change_and_its_record_are_one() {
     let setup = Setup::embedded();
-    let child = Child::start("the_daemon_as_a_process", setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     let (mut ana, mut ben) = (child.client("ana").await, child.client("ben").await);
     ana.join("r").await;
     ben.join("r").await;
@@ -79,11 +79,4 @@ async fn a_change_and_its_record_are_one() {
     assert_eq!(ana.closed().await.code, Some(3507));
     expected.reverse();
     assert_eq!(audit(&child).await, expected.iter().map(|(a, r)| (json!(a), json!(r))).collect::<Vec<_>>());
-}
-
-#[test]
-fn the_daemon_as_a_process() {
-    // SAFETY: ignoring a signal touches no memory. Without this the kernel would end the process at a full disk.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    become_daemon();
 }

@@ -9,11 +9,6 @@ use arxosrt_scenario::sharing::{self, delete, get, put, until_connected, until_g
 use arxosrt_scenario::{Setup, house, json, until};
 use arxosrtd::config::{LogLevel, Redis as Config};
 
-#[test]
-fn the_daemon_as_a_process() {
-    arxosrt_scenario::child::become_daemon();
-}
-
 /// What operators are told to allow, word for word, with this password.
 fn rights(password: &str) -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/redis.md");
@@ -81,7 +76,7 @@ async fn a_wrong_password_is_said_and_not_shown_and_the_right_one_needs_no_resta
         };
         config.log.level = LogLevel::Trace;
     });
-    let child = Child::start("the_daemon_as_a_process", setup.config(), dir.path());
+    let child = Child::start(setup.config(), dir.path());
     let connected = async || child.get("/v1/realtime/connection-status").await.ok()["cache_connected"] == true;
     let said = until("it says what is wrong", async || {
         let log = child.logged();

@@ -2,9 +2,9 @@
 //! what was heard is kept, cursors go on, and it ends by itself.
 //!
 //! The kernel's limit on the size of a file stands for the full disk; it is set on the daemon's process from outside.
-#![allow(unsafe_code)] // Two calls into libc, which have no safe equivalent.
+#![allow(unsafe_code)] // One call into libc, which has no safe equivalent.
 
-use arxosrt_scenario::child::{Child, become_daemon};
+use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{Client, Setup, Value, http::Request, json, until};
 
 /// Lets no file of the process grow beyond `bytes`.
@@ -40,7 +40,7 @@ async fn replay_is_equal(child: &Child) {
 }
 
 fn start(setup: &Setup) -> Child {
-    Child::start("the_daemon_as_a_process", setup.config(), setup.dir())
+    Child::start(setup.config(), setup.dir())
 }
 
 async fn join_since(client: &mut Client, epoch: &Value, seq: u64) -> Value {
@@ -209,11 +209,4 @@ async fn a_disk_that_does_not_keep_up_loses_nothing_that_was_heard() {
         let report = served.operate(Request::get(&format!("/v1/buildings/{building}/replay"))).await;
         assert!(report.status == 404 || report.ok()["object"]["equal"] == true, "{report:?}");
     }
-}
-
-#[test]
-fn the_daemon_as_a_process() {
-    // SAFETY: ignoring a signal touches no memory. Without this the kernel would end the process at a full disk.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    become_daemon();
 }

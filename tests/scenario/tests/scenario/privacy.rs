@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use arxosrt_scenario::child::{Child, become_daemon};
+use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{
     Client, Raw, Served, Setup, Value, house, house_folder, http::Lines, http::Request, json, until,
 };
@@ -186,7 +186,7 @@ async fn a_planted_word_is_only_where_it_belongs() {
         config.log.level = LogLevel::Trace;
         config.log.format = LogFormat::Json;
     });
-    let child = Child::start("the_daemon_as_a_process", setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     let mut events = Request::get("/v1/events").stream(&child.control).await;
     let mut watch = Request::get("/v1/watch?kind=conflicts").stream(&child.control).await;
     let (mut ana, mut ben) = (child.client_in("ana", "hq:1").await, child.client_in("ben", "hq:1").await);
@@ -455,9 +455,4 @@ async fn unknown_and_foreign_conflicts_are_answered_alike() {
         }
     }
     drop((ana, ben));
-}
-
-#[test]
-fn the_daemon_as_a_process() {
-    become_daemon();
 }

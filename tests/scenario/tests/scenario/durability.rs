@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arxosrt_scenario::child::{Child, become_daemon};
+use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{Client, Served, Setup, Value, http::Request, json, until};
 
 const ROOM: &str = "r";
@@ -301,7 +301,7 @@ async fn nothing_acknowledged_is_lost_however_often_the_daemon_is_killed() {
     let (setup, mut rng) = (setup(), Rng(seed));
     let mut members = members(seed);
     for round in 0..6 {
-        let child = Child::start("the_daemon_as_a_process", setup.config(), setup.dir());
+        let child = Child::start(setup.config(), setup.dir());
         let clients = arrive(&mut members, child.http).await;
         let done = Arc::new(AtomicU64::new(0));
         let enough = 20 + rng.below(150);
@@ -317,7 +317,7 @@ async fn nothing_acknowledged_is_lost_however_often_the_daemon_is_killed() {
     }
     // A clean end in between changes nothing.
     for _ in 0..2 {
-        let child = Child::start("the_daemon_as_a_process", setup.config(), setup.dir());
+        let child = Child::start(setup.config(), setup.dir());
         let clients = arrive(&mut members, child.http).await;
         compare(&members);
         let mut after = work(members, clients, Arc::default(), 60).await;
@@ -441,9 +441,4 @@ async fn a_restored_lock_goes_back_to_an_old_client_of_the_same_person() {
     held_by_ana(&mut ben).await;
     ana.send(json!({"type": "release_lock", "lock_id": lock}));
     assert_eq!(ana.expect("lock_release_response").await["success"], true);
-}
-
-#[test]
-fn the_daemon_as_a_process() {
-    become_daemon();
 }

@@ -1,5 +1,5 @@
 //! The harness itself: what the other scenarios rely on.
-use arxosrt_scenario::{Setup, child::Child, child::become_daemon, http::Request, json, quiet};
+use arxosrt_scenario::{Setup, child::Child, http::Request, json, quiet};
 
 #[tokio::test]
 async fn clients_hear_each_other_and_silence_can_be_told_from_slowness() {
@@ -24,17 +24,12 @@ async fn clients_hear_each_other_and_silence_can_be_told_from_slowness() {
 #[tokio::test]
 async fn a_child_can_be_killed_and_stopped() {
     let setup = Setup::embedded();
-    let child = Child::start("the_daemon_as_a_process", setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     let mut ana = child.client("ana").await;
     ana.join("r").await;
     let pid = child.pid();
     child.kill();
     assert_eq!(ana.closed().await.code, None, "{pid}");
-    let child = Child::start("the_daemon_as_a_process", setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     child.stop();
-}
-
-#[test]
-fn the_daemon_as_a_process() {
-    become_daemon();
 }

@@ -1,7 +1,7 @@
 //! A member that does not read harms nobody but itself: the others hear everything, what waits for it is bounded, and it
 //! is told what it lost.
 
-use arxosrt_scenario::child::{Child, become_daemon};
+use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{Client, Raw, Served, Setup, Value, http::Request, json, until};
 
 /// Large messages fill the kernel's buffers soon.
@@ -277,7 +277,7 @@ fn descriptors(pid: u32) -> usize {
 #[tokio::test]
 async fn a_peer_that_reads_nothing_and_stays_is_let_go() {
     let setup = setup();
-    let child = Child::start("the_daemon_as_a_process", setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     let mut ben = child.client("ben").await;
     ben.join("r").await;
     let before = descriptors(child.pid());
@@ -294,9 +294,4 @@ async fn a_peer_that_reads_nothing_and_stays_is_let_go() {
     .await;
     drop(sleepers);
     child.stop();
-}
-
-#[test]
-fn the_daemon_as_a_process() {
-    become_daemon();
 }

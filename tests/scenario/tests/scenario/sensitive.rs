@@ -12,11 +12,6 @@ use arxosrt_scenario::sharing::{self, delete, get, put, until_connected, until_g
 use arxosrt_scenario::{Setup, until};
 use arxosrtd::config::LogLevel;
 
-#[test]
-fn the_daemon_as_a_process() {
-    arxosrt_scenario::child::become_daemon();
-}
-
 #[tokio::test]
 async fn a_session_is_for_all_daemons_and_for_nobodys_cache() {
     let mut redis = Redis::start();
@@ -155,7 +150,7 @@ async fn a_session_is_nowhere_but_in_redis() {
         config.log.level = LogLevel::Trace;
         origin.serves(config, "object_data");
     });
-    let child = Child::start("the_daemon_as_a_process", setup.config(), dir.path());
+    let child = Child::start(setup.config(), dir.path());
     let limits = fs::read_to_string(format!("/proc/{}/limits", child.pid())).expect("the limits of a process");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit of core files");
     let core: Vec<&str> = core.split_whitespace().collect();
