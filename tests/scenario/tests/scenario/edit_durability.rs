@@ -124,10 +124,9 @@ async fn what_was_acknowledged_survives_a_kill_and_gets_into_the_folder() {
     let folder = house_folder(setup.dir());
     let setup = setup.folder(&folder);
     let patient = setup.clone().with(|config| config.origin.write_back_ms = NEVER_MS);
-    let test = "the_daemon_as_a_process";
     let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
     for round in 0..4 {
-        let child = Child::start(test, patient.config(), patient.dir());
+        let child = Child::start(patient.config(), patient.dir());
         let (mut ana, mut ben) = (child.client_in("ana", "hq:1").await, child.client_in("ben", "hq:1").await);
         // All is on its way; the daemon is killed as soon as some of it is acknowledged, more in each round.
         let numbers = round * 40..(round + 1) * 40;
@@ -145,7 +144,7 @@ async fn what_was_acknowledged_survives_a_kill_and_gets_into_the_folder() {
     }
     assert_eq!(objects(&folder)["door"]["version"], 1, "nothing was written before");
 
-    let child = Child::start(test, setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     for document in ["door", "window"] {
         let found = child.get(&format!("/realtime/documents/{document}")).await.ok();
         for (key, n) in acknowledged.iter().filter(|(_, n)| (*n % 2 == 0) == (document == "door")) {
@@ -174,8 +173,7 @@ async fn a_conflict_that_was_acknowledged_survives_a_kill() {
     let setup = Setup::embedded();
     let folder = house_folder(setup.dir());
     let setup = setup.folder(&folder);
-    let test = "the_daemon_as_a_process";
-    let child = Child::start(test, setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     let (_ana, _ben) = (child.client_in("ana", "hq:1").await, child.client_in("ben", "hq:1").await);
     let post = async |user: &str, width: u64| {
         let patch = json!({"properties": {"width": width}});
@@ -187,7 +185,7 @@ async fn a_conflict_that_was_acknowledged_survives_a_kill() {
     child.kill();
     let id = met["conflict_id"].as_str().unwrap_or_else(|| panic!("a conflict: {met}"));
 
-    let child = Child::start(test, setup.config(), setup.dir());
+    let child = Child::start(setup.config(), setup.dir());
     let mut ben = child.client("ben").await;
     let told = ben.expect("conflict_detected").await;
     assert_eq!(
