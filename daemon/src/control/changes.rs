@@ -156,7 +156,10 @@ async fn change<T: Send + 'static>(
 ) -> Answer {
     let mut record = deed.record(&peer);
     let (action, target) = (deed.action, deed.target.clone());
-    let Touched { count, window_ms } = told(carry_out(Arc::clone(&server), peer, deed, ask).await?);
+    // The very same: its time is part of what it is found again by.
+    let kept = record.clone();
+    let asked = carry_out(Arc::clone(&server), peer, deed, move |_, reply| ask(kept, reply)).await?;
+    let Touched { count, window_ms } = told(asked);
     record.result = DONE.into();
     let audit_id = server.context.records.number(record).await.unwrap_or_default();
     document("Changed", Changed { action: action.into(), target, count, window_ms, audited: true, audit_id })
