@@ -116,6 +116,16 @@ impl Child {
         self.process.id()
     }
 
+    /// Lets no file of the process grow beyond `bytes`, as a full disk does.
+    #[allow(unsafe_code)] // One call into libc, which has no safe equivalent.
+    pub fn limit_files(&self, bytes: u64) {
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
+        let pid = libc::pid_t::try_from(self.pid()).expect("a process number");
+        // SAFETY: the limit outlives the call, which writes nothing to us.
+        let set = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    }
+
     /// An old client, greeted.
     pub async fn old(&self, user: &str) -> Client {
         Client::greeted(self.http, user).await

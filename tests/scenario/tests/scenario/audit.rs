@@ -1,19 +1,8 @@
 //! A change by an operator and its record are there together or not at all, also when the store fails just then.
 //!
 //! The kernel's limit on the size of a file stands for the full disk; it is set on the daemon's process from outside.
-#![allow(unsafe_code)] // One call into libc, which has no safe equivalent.
-
 use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{Setup, Value, http::Request, json, until};
-
-/// Lets no file of the process grow beyond `bytes`.
-fn limit_files(pid: u32, bytes: u64) {
-    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
-    let pid = libc::pid_t::try_from(pid).expect("a process number");
-    // SAFETY: the limit outlives the call, which writes nothing to us.
-    let set = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-}
 
 async fn audit(child: &Child) -> Vec<(Value, Value)> {
     let list = child.operate(Request::get("/v1/audit")).await.ok();
@@ -46,12 +35,12 @@ async fn a_change_and_its_record_are_one() {
     ];
     for (what, change) in &changes {
         // The first attempt is decided and fails at the commit; the second one is refused before that.
-        limit_files(child.pid(), 0);
+        child.limit_files(0);
         for _ in 0..2 {
             let refused = child.operate(change.clone()).await;
             assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("store_unavailable")), "{what}");
         }
-        limit_files(child.pid(), libc::RLIM_INFINITY);
+        child.limit_files(libc::RLIM_INFINITY);
         until_ready(&child).await;
         assert_eq!(audit(&child).await, [], "{what} has left a record and nothing else");
         let locks = child.operate(Request::get("/v1/locks")).await.ok();

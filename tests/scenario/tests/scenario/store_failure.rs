@@ -2,19 +2,8 @@
 //! what was heard is kept, cursors go on, and it ends by itself.
 //!
 //! The kernel's limit on the size of a file stands for the full disk; it is set on the daemon's process from outside.
-#![allow(unsafe_code)] // One call into libc, which has no safe equivalent.
-
 use arxosrt_scenario::child::Child;
 use arxosrt_scenario::{Client, Setup, Value, http::Request, json, until};
-
-/// Lets no file of the process grow beyond `bytes`.
-fn limit_files(pid: u32, bytes: u64) {
-    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
-    let pid = libc::pid_t::try_from(pid).expect("a process number");
-    // SAFETY: the limit outlives the call, which writes nothing to us.
-    let set = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-}
 
 async fn ready(child: &Child) -> (u16, Value) {
     let answer = child.get("/ready").await;
@@ -61,7 +50,7 @@ async fn what_cannot_be_committed_is_refused_and_forgotten() {
     say(&mut ana, "before").await;
     ben.rest().await;
 
-    limit_files(child.pid(), 0);
+    child.limit_files(0);
     ana.send(json!({"type": "acquire_lock", "lock_type": "object_edit", "resource_id": "o3", "id": "wish"}));
     let refused = ana.expect_where("its outcome", |m| m["request_id"] == "wish").await;
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("store_unavailable")), "{refused}");
@@ -81,7 +70,7 @@ async fn what_cannot_be_committed_is_refused_and_forgotten() {
     assert_eq!((state["seq"].as_u64(), state["locks"].as_array().map(Vec::len)), (Some(3), Some(2)), "{state}");
     cid.close().await;
 
-    limit_files(child.pid(), libc::RLIM_INFINITY);
+    child.limit_files(libc::RLIM_INFINITY);
     until_ready(&child).await;
     assert_eq!(ben.expect("lock_released").await["lock_id"], cids.as_str(), "its owner left meanwhile");
     let next = ana.lock("object_edit", "o3").await;
@@ -104,7 +93,7 @@ async fn what_was_heard_is_kept() {
     say(&mut ana, "before").await;
     assert_eq!(ben.expect("broadcast").await["seq"], 1);
 
-    limit_files(child.pid(), 0);
+    child.limit_files(0);
     // Told at once, before anybody knows that it cannot be committed.
     let outcome = say(&mut ana, "heard").await;
     assert_eq!(outcome["code"], "store_unavailable", "{outcome}");
@@ -112,7 +101,7 @@ async fn what_was_heard_is_kept() {
     let state = join_since(&mut ben, &epoch, 1).await;
     assert_eq!((&state["recovered"], &state["missed"][0]["message"]), (&json!(true), &json!("heard")));
 
-    limit_files(child.pid(), libc::RLIM_INFINITY);
+    child.limit_files(libc::RLIM_INFINITY);
     until_ready(&child).await;
     assert_eq!(say(&mut ana, "after").await["seq"], 3);
     assert_eq!(ben.expect("broadcast").await["seq"], 3);
@@ -138,7 +127,7 @@ async fn what_was_heard_survives_a_daemon_that_dies_before_there_is_space() {
     let epoch = ben.join("r").await["epoch"].clone();
     say(&mut ana, "before").await;
     // The database is full, but the journal of what is told still has some space.
-    limit_files(child.pid(), 2_048);
+    child.limit_files(2_048);
     let mut heard = 1;
     while say(&mut ana, &format!("heard {heard}")).await["type"] == "ack" {
         heard += 1;
